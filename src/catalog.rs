@@ -1,0 +1,436 @@
+//! What exists: domains, their products, the ports through which products are read, and the mesh's rules.
+//!
+//! A folder of YAML files is loaded into an immutable [`Snapshot`]; a reload makes a new one and a query keeps the one it began with.
+//! Nothing here opens data: whether a port can be read is the business of `ports`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use rust_decimal::Decimal;
+
+use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortName, ProductId, ProductName};
+
+/// The catalog at one moment. Immutable.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Which reload this is.
+    pub version: CatalogVersion,
+    /// Digest of everything in the catalog that decides access.
+    pub revision: PolicyRevision,
+    /// The mesh's rules and prices.
+    pub mesh: Mesh,
+    /// All domains.
+    pub domains: BTreeMap<DomainName, Arc<Domain>>,
+    /// All products with at least one valid version.
+    pub products: BTreeMap<ProductId, Product>,
+    /// What is wrong, by file.
+    pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    /// Finds what a SQL name means: `<product>`, `<product>_v<major>`, `<product>__<port>`, `<product>_v<major>__<port>`. A product whose
+    /// name itself looks like a pinned one wins. Drafts are found too; who may read them is decided elsewhere.
+    pub fn resolve(&self, schema: &str, table: &str) -> Option<PortRef> {
+        todo!("{schema}{table}")
+    }
+}
+
+/// A product version together with one of its ports: what a table name means.
+#[derive(Debug, Clone)]
+pub struct PortRef {
+    /// The version.
+    pub product: Arc<ProductVersion>,
+    /// Index into [`ProductVersion::ports`].
+    pub port: usize,
+}
+
+impl PortRef {
+    /// The port.
+    pub fn port(&self) -> &Port {
+        todo!()
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> crate::id::PortId {
+        todo!()
+    }
+}
+
+/// The mesh's rules and prices (`mesh.yaml`).
+#[derive(Debug, Clone, Default)]
+pub struct Mesh {
+    /// The mesh's name.
+    pub name: String,
+    /// ISO 4217 code of every amount.
+    pub currency: String,
+    /// Prices, oldest first.
+    pub prices: Vec<Price>,
+    /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
+    pub classifications: BTreeMap<String, ClassificationRule>,
+    /// The pattern that column names of published products hold to.
+    pub column_pattern: Option<String>,
+    /// Columns that every product with a term must have.
+    pub required_columns: Vec<RequiredColumn>,
+}
+
+/// A price with its validity.
+#[derive(Debug, Clone)]
+pub struct Price {
+    /// Its id, recorded with each usage.
+    pub id: String,
+    /// First day (UTC) on which it holds.
+    pub from: chrono::NaiveDate,
+    /// Amount per TiB (2^40 bytes) scanned.
+    pub per_tib: Decimal,
+    /// Bytes are rounded up to a multiple of this.
+    pub round_to: u64,
+    /// At least so many bytes are charged per (query, product) that read anything.
+    pub minimum_per_query: u64,
+    /// Whether failed, cancelled and crashed queries are charged.
+    pub charge_failed: bool,
+}
+
+/// What a classification asks for.
+#[derive(Debug, Clone)]
+pub struct ClassificationRule {
+    /// The mask, by its name in the manifest (`pseudonym`, `round:100`).
+    pub mask: Sourced<crate::policy::Mask>,
+    /// The only groups for which it falls away.
+    pub clear_groups: Vec<GroupName>,
+}
+
+/// A golden key: a column that every product with a term must have.
+#[derive(Debug, Clone)]
+pub struct RequiredColumn {
+    /// The column.
+    pub name: String,
+    /// Its type.
+    pub data_type: ColumnType,
+    /// The term that asks for it.
+    pub when_term: String,
+}
+
+/// An owner of data (`domain.yaml`).
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Its name, and the SQL schema of its products.
+    pub name: DomainName,
+    /// Who answers for it.
+    pub owner: Owner,
+    /// Who is charged.
+    pub cost_center: Option<String>,
+    /// Where its data lies.
+    pub region: Option<String>,
+    /// The groups that may grant access.
+    pub stewards: Vec<GroupName>,
+    /// Where its products may lie.
+    pub storage: Vec<StoragePrefix>,
+    /// Its monthly budget as a consumer.
+    pub budget: Option<Budget>,
+    /// Its limits as a consumer.
+    pub limits: DomainLimits,
+}
+
+/// A place where a domain's products may lie.
+#[derive(Debug, Clone)]
+pub struct StoragePrefix {
+    /// A canonical location prefix, ending in `/`.
+    pub prefix: Location,
+    /// The credential's name in the gateway's configuration.
+    pub credentials: Option<String>,
+}
+
+/// A canonical location.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// An absolute path of this machine, without `.` and `..`. A trailing `/` of the manifest means a folder.
+    File(PathBuf),
+    /// A remote URL (`s3://…`), kept as text until its store exists.
+    Remote(String),
+}
+
+/// A consumer domain's monthly budget.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Amount a month, in the mesh's currency.
+    pub monthly: Decimal,
+    /// Percentages at which to alert.
+    pub alerts: Vec<u32>,
+    /// Whether to refuse queries past it.
+    pub block: bool,
+}
+
+/// A consumer domain's limits.
+#[derive(Debug, Clone, Default)]
+pub struct DomainLimits {
+    /// Bytes that one query may scan.
+    pub max_scan_bytes: Option<u64>,
+    /// Queries at once.
+    pub concurrency: Option<usize>,
+    /// Bytes of memory, all its queries together.
+    pub memory: Option<u64>,
+}
+
+/// Who answers for a thing.
+#[derive(Debug, Clone, Default)]
+pub struct Owner {
+    /// The team.
+    pub team: String,
+    /// How to reach it.
+    pub contact: String,
+}
+
+/// A product with its live major versions.
+#[derive(Debug)]
+pub struct Product {
+    /// Its name.
+    pub id: ProductId,
+    /// Live versions by major. Never empty.
+    pub versions: BTreeMap<u64, Arc<ProductVersion>>,
+}
+
+impl Product {
+    /// The newest live major: the highest that is not a draft, else the highest.
+    pub fn newest(&self) -> &Arc<ProductVersion> {
+        todo!()
+    }
+}
+
+/// One live major version of a product: the manifest, validated.
+#[derive(Debug)]
+pub struct ProductVersion {
+    /// Its name.
+    pub id: ProductId,
+    /// `metadata.version`.
+    pub version: semver::Version,
+    /// What a row is.
+    pub description: Option<String>,
+    /// Who answers for it.
+    pub owner: Owner,
+    /// Where it is in its life. A manifest that lacks what publishing needs is a draft whatever it says.
+    pub status: Status,
+    /// How much it matters; 1 is most.
+    pub tier: Option<u8>,
+    /// Free labels.
+    pub tags: Vec<String>,
+    /// Business terms.
+    pub terms: Vec<String>,
+    /// How to read it. Never empty; the first is the default.
+    pub ports: Vec<Port>,
+    /// What it promises.
+    pub sla: Sla,
+    /// Quality checks as the manifest words them.
+    pub quality: Vec<QualityCheck>,
+    /// Who may read it.
+    pub access: Access,
+    /// Reading needs one of these declared, if there are any.
+    pub purposes: Vec<String>,
+    /// The regions in which it may be read, if there are any.
+    pub residency: Vec<String>,
+    /// The manifest's row filters.
+    pub row_filters: Vec<Sourced<RowFilterRule>>,
+    /// The manifest's masks.
+    pub masks: Vec<Sourced<ColumnMaskRule>>,
+    /// Where it comes from.
+    pub upstream: Vec<(DomainName, ProductName)>,
+    /// The manifest's file, relative to the catalog, and the digest of its text.
+    pub source: Origin,
+    /// SHA-256 of the manifest's text, lower-case hexadecimal.
+    pub digest: String,
+}
+
+/// Where in its life a product version is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Not published: only its own domain reads it.
+    Draft,
+    /// Published.
+    Active,
+    /// Published, and going away: readers get a notice.
+    Deprecated,
+}
+
+/// Who may ask for a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody reads it.
+    Public,
+    /// Everybody knows of it, readers need a grant.
+    Restricted,
+    /// Only readers know of it.
+    Private,
+}
+
+/// A way to read a product version.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Its name; `default` in the short form of the manifest.
+    pub name: PortName,
+    /// How the data is written.
+    pub format: Format,
+    /// Where it lies.
+    pub location: Location,
+    /// Partition columns, outermost first.
+    pub partitioning: Vec<String>,
+    /// The contract's columns. Where absent, the format must carry a schema.
+    pub columns: Option<Vec<Column>>,
+    /// Format options: `header`, `delimiter`, …
+    pub options: BTreeMap<String, String>,
+}
+
+/// How data is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// Delta Lake.
+    Delta,
+    /// Apache Parquet: a file, a folder, hive partitions.
+    Parquet,
+    /// Comma-separated values.
+    Csv,
+    /// JSON, one object a line.
+    Json,
+    /// Apache Avro. Known, not yet read.
+    Avro,
+    /// Arrow IPC. Known, not yet read.
+    Arrow,
+    /// Apache Iceberg. Known, not yet read.
+    Iceberg,
+    /// A table of a PostgreSQL server. Known, not yet read.
+    Postgres,
+}
+
+/// A column of a contract.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub data_type: ColumnType,
+    /// Whether it may be NULL.
+    pub nullable: bool,
+    /// What it means.
+    pub description: Option<String>,
+    /// Whether its values are unique.
+    pub unique: bool,
+    /// Its dotted label, `PII.NationalID`.
+    pub classification: Option<String>,
+}
+
+/// A contract's type: PostgreSQL's names, Arrow's meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnType {
+    /// The name as written in the manifest, normalised (`bigint`, `numeric(12,2)`).
+    pub name: String,
+    /// What a scan yields.
+    pub arrow: DataType,
+}
+
+/// What a product promises about time and availability.
+#[derive(Debug, Clone, Default)]
+pub struct Sla {
+    /// How old the data may be.
+    pub freshness: Option<std::time::Duration>,
+    /// Percent of the time.
+    pub availability: Option<f64>,
+    /// As the manifest words it.
+    pub latency: Option<String>,
+}
+
+/// A quality check as the manifest words it. Run at registration, in a later version.
+#[derive(Debug, Clone)]
+pub struct QualityCheck {
+    /// The column, where it is about one.
+    pub column: Option<String>,
+    /// `not_null`, `in_list`, `row_count_delta`, …
+    pub rule: String,
+    /// The other keys as JSON.
+    pub arguments: serde_json::Value,
+}
+
+/// Rows that a reader may see.
+#[derive(Debug, Clone)]
+pub struct RowFilterRule {
+    /// A SQL expression over the port's columns, with `$name` for bound values.
+    pub expression: String,
+    /// What each `$name` is: a path such as `principal.attributes.region`.
+    pub bind: BTreeMap<String, String>,
+    /// Groups for which the filter falls away.
+    pub except_groups: Vec<GroupName>,
+}
+
+/// A mask on one column.
+#[derive(Debug, Clone)]
+pub struct ColumnMaskRule {
+    /// The column.
+    pub column: String,
+    /// The mask.
+    pub mask: crate::policy::Mask,
+    /// Groups for which this rule falls away; a classification's mask does not.
+    pub except_groups: Vec<GroupName>,
+}
+
+/// A file and a place in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// Relative to the catalog's folder, with `/`.
+    pub file: String,
+    /// From 1; 0 where the whole file is meant.
+    pub line: u64,
+    /// From 1; 0 where the whole line is meant.
+    pub column: u64,
+}
+
+/// A value that knows where it was written, so that a decision can say why.
+#[derive(Debug, Clone)]
+pub struct Sourced<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Something wrong with the catalog, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// How bad.
+    pub severity: Severity,
+    /// The product it is about, where it is known.
+    pub product: Option<ProductId>,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file is not used; the last valid version of it stays.
+    Error,
+    /// The file is used, but something is missing, as a draft's description.
+    Warning,
+}
+
+/// The live catalog: loads a folder, watches it, and hands out the newest snapshot. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog(());
+
+impl Catalog {
+    /// Loads a folder. Problems of single files are in the snapshot; an error is a folder or a `mesh.yaml` that cannot be used at all.
+    pub fn open(folder: &std::path::Path) -> crate::error::Result<Self> {
+        todo!("{folder:?}")
+    }
+
+    /// The newest snapshot.
+    pub fn current(&self) -> Arc<Snapshot> {
+        todo!()
+    }
+
+    /// Watches the folder until the token is cancelled; a change becomes a new snapshot within a second.
+    pub async fn watch(&self, stop: tokio_util::sync::CancellationToken) {
+        let _ = stop;
+        todo!()
+    }
+}

@@ -1,0 +1,3 @@
+//! meshgate's command line.
+
+fn main() {}
