@@ -1,14 +1,17 @@
 //! What a reader may see. Pure: no IO, no clock, one caller (`query::authorise`).
 
+mod mask;
+
 use std::collections::BTreeMap;
 
-use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
 use crate::error::Fault;
 use crate::identity::Principal;
+
+pub use mask::{Mask, MaskKeys};
 
 /// Everything that decides whether and how a principal reads a port.
 #[derive(Debug)]
@@ -118,81 +121,5 @@ impl Denial {
     /// `42501` with the hint, or the very `42P01` that a missing table gives.
     pub fn to_fault(&self, schema: &str, table: &str) -> Fault {
         todo!("{schema}{table}")
-    }
-}
-
-/// What a reader gets instead of a value.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Mask {
-    /// NULL.
-    ReplaceWithNull,
-    /// The type's fixed value.
-    ToFixedValue,
-    /// Text with its letters and digits replaced.
-    Alphanum,
-    /// The first four characters kept.
-    ShowFirst4,
-    /// The last four characters kept.
-    ShowLast4,
-    /// Dates and timestamps to their year.
-    TruncateToYear,
-    /// Dates and timestamps to their month.
-    TruncateToMonth,
-    /// A hash that is the same everywhere.
-    Sha256Global,
-    /// A hash of this query alone.
-    Sha256QueryLocal,
-    /// A keyed pseudonym of the consumer domain.
-    Pseudonym,
-    /// `x…@domain`.
-    Email,
-    /// Numbers, down to the step.
-    Round(rust_decimal::Decimal),
-    /// The literal, as written.
-    Constant(String),
-}
-
-impl Mask {
-    /// Reads a mask's name: `pseudonym`, `round:100`, `constant:n/a`.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        todo!("{text}")
-    }
-
-    /// Whether the mask takes this type.
-    pub fn accepts(&self, data_type: &DataType) -> bool {
-        todo!("{data_type}")
-    }
-
-    /// The strictest of two.
-    #[must_use]
-    pub fn join(&self, other: &Self) -> Self {
-        todo!("{other:?}")
-    }
-
-    /// The masked array: same type, same length, NULL where the value was NULL, built from nothing but its result.
-    pub fn apply(&self, array: &ArrayRef, keys: &MaskKeys) -> Result<ArrayRef, arrow::error::ArrowError> {
-        todo!("{array:?}{keys:?}")
-    }
-}
-
-impl std::fmt::Display for Mask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let _ = f;
-        todo!()
-    }
-}
-
-/// The secrets that masks need, for one query of one consumer domain.
-#[derive(Clone)]
-pub struct MaskKeys {
-    /// HMAC key of the consumer domain, derived from the mesh's.
-    pub pseudonym: [u8; 32],
-    /// Salt of this query.
-    pub query_salt: [u8; 16],
-}
-
-impl std::fmt::Debug for MaskKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MaskKeys")
     }
 }
