@@ -1,43 +1,256 @@
 //! What the night shift sees: metrics in Prometheus' text format, and the log.
+//!
+//! Labels are closed enums, so a client cannot make a new time series. The log is written once, where a thing is handled; statements
+//! and values are not in it above DEBUG.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::metering::{Outcome, Protocol};
 
 /// The gateway's metrics. Labels are closed enums. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Metrics(());
+pub struct Metrics(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    connections: Family<ByProtocol, Gauge>,
+    logins_failed: Family<ByProtocol, Counter>,
+    refused_connections: Family<ByProtocol, Counter>,
+    decisions: Family<ByDecision, Counter>,
+    queries: Family<ByOutcome, Counter>,
+    query_seconds: Family<ByProtocol, Histogram, fn() -> Histogram>,
+    bytes_scanned: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByProtocol {
+    protocol: ProtocolLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByOutcome {
+    protocol: ProtocolLabel,
+    outcome: OutcomeLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDecision {
+    decision: DecisionLabel,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ProtocolLabel(&'static str);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct OutcomeLabel(&'static str);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct DecisionLabel(&'static str);
+
+/// Labels are words of ours, written as they are.
+macro_rules! label_values {
+    ($($name:ident)*) => {$(
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+                EncodeLabelValue::encode(&self.0, encoder)
+            }
+        }
+    )*};
+}
+label_values!(ProtocolLabel OutcomeLabel DecisionLabel);
+
+const PROTOCOLS: [Protocol; 3] = [Protocol::Postgres, Protocol::Flight, Protocol::Http];
+
+impl From<Protocol> for ProtocolLabel {
+    fn from(protocol: Protocol) -> Self {
+        Self(match protocol {
+            Protocol::Postgres => "postgres",
+            Protocol::Flight => "flight",
+            Protocol::Http => "http",
+        })
+    }
+}
+
+impl From<Outcome> for OutcomeLabel {
+    fn from(outcome: Outcome) -> Self {
+        Self(match outcome {
+            Outcome::Completed => "completed",
+            Outcome::Failed => "failed",
+            Outcome::Cancelled => "cancelled",
+            Outcome::LimitExceeded => "limit_exceeded",
+            Outcome::Revoked => "revoked",
+            Outcome::Crashed => "crashed",
+        })
+    }
+}
+
+impl From<Protocol> for ByProtocol {
+    fn from(protocol: Protocol) -> Self {
+        Self { protocol: protocol.into() }
+    }
+}
+
+/// From a point query in a cache to a long scan.
+fn seconds() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0])
+}
 
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Self {
-        todo!()
+        let mut shared = Shared {
+            registry: Registry::with_prefix("meshgate"),
+            connections: Family::default(),
+            logins_failed: Family::default(),
+            refused_connections: Family::default(),
+            decisions: Family::default(),
+            queries: Family::default(),
+            query_seconds: Family::new_with_constructor(seconds),
+            bytes_scanned: Counter::default(),
+        };
+        shared.register();
+        // A series that is there from the start can be alerted on.
+        for protocol in PROTOCOLS {
+            drop(shared.connections.get_or_create(&protocol.into()));
+            drop(shared.logins_failed.get_or_create(&protocol.into()));
+            drop(shared.refused_connections.get_or_create(&protocol.into()));
+        }
+        for decision in ["permit", "deny"] {
+            drop(shared.decisions.get_or_create(&ByDecision { decision: DecisionLabel(decision) }));
+        }
+        Self(Arc::new(shared))
     }
 
     /// A connection is open until the guard is dropped.
     pub fn connection(&self, protocol: Protocol) -> ConnectionGuard {
-        todo!("{protocol:?}")
+        let gauge = self.0.connections.get_or_create_owned(&protocol.into());
+        gauge.inc();
+        ConnectionGuard(gauge)
+    }
+
+    /// A connection was turned away because there are too many.
+    pub fn connection_refused(&self, protocol: Protocol) {
+        self.0.refused_connections.get_or_create(&protocol.into()).inc();
     }
 
     /// A login failed.
     pub fn login_failed(&self, protocol: Protocol) {
-        todo!("{protocol:?}")
+        self.0.logins_failed.get_or_create(&protocol.into()).inc();
     }
 
     /// A decision was made.
     pub fn decision(&self, permitted: bool) {
-        todo!("{permitted}")
+        let decision = DecisionLabel(if permitted { "permit" } else { "deny" });
+        self.0.decisions.get_or_create(&ByDecision { decision }).inc();
     }
 
     /// A query ended.
     pub fn query(&self, protocol: Protocol, outcome: Outcome, seconds: f64, bytes_scanned: u64) {
-        todo!("{protocol:?}{outcome:?}{seconds}{bytes_scanned}")
+        self.0.queries.get_or_create(&ByOutcome { protocol: protocol.into(), outcome: outcome.into() }).inc();
+        self.0.query_seconds.get_or_create(&protocol.into()).observe(seconds);
+        self.0.bytes_scanned.inc_by(bytes_scanned);
     }
 
     /// Prometheus' text format.
     pub fn render(&self) -> String {
-        todo!()
+        let mut text = String::new();
+        match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
+            Ok(()) => text,
+            Err(error) => {
+                tracing::error!(%error, "metrics could not be written");
+                String::new()
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn register(&mut self) {
+        let Self { registry, connections, logins_failed, refused_connections, decisions, queries, query_seconds, bytes_scanned } = self;
+        registry.register("connections", "Open connections", connections.clone());
+        registry.register("logins_failed", "Failed logins", logins_failed.clone());
+        registry.register("connections_refused", "Connections turned away because there were too many", refused_connections.clone());
+        registry.register("decisions", "Access decisions", decisions.clone());
+        registry.register("queries", "Queries that ended", queries.clone());
+        registry.register_with_unit("query", "From parse to settlement", Unit::Seconds, query_seconds.clone());
+        registry.register("bytes_scanned", "Billable bytes read", bytes_scanned.clone());
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 /// Counts one open connection.
 #[derive(Debug)]
-pub struct ConnectionGuard(());
+pub struct ConnectionGuard(Gauge);
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// JSON lines for machines.
+    Json,
+}
+
+/// Sends the log to standard error. `RUST_LOG` says what is in it; without it, `info` and above.
+pub fn start_log(format: LogFormat) {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    // A log that somebody else has set up already (a test) stays.
+    let _ = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_is_counted_under_the_documented_names() {
+        let metrics = Metrics::new();
+        let guard = metrics.connection(Protocol::Flight);
+        metrics.login_failed(Protocol::Postgres);
+        metrics.decision(true);
+        metrics.decision(false);
+        metrics.decision(false);
+        metrics.query(Protocol::Postgres, Outcome::LimitExceeded, 0.02, 4096);
+        let text = metrics.render();
+        for line in [
+            "meshgate_connections{protocol=\"flight\"} 1",
+            "meshgate_connections{protocol=\"http\"} 0",
+            "meshgate_logins_failed_total{protocol=\"postgres\"} 1",
+            "meshgate_decisions_total{decision=\"permit\"} 1",
+            "meshgate_decisions_total{decision=\"deny\"} 2",
+            "meshgate_queries_total{protocol=\"postgres\",outcome=\"limit_exceeded\"} 1",
+            "meshgate_query_seconds_count{protocol=\"postgres\"} 1",
+            "meshgate_query_seconds_bucket{le=\"0.01\",protocol=\"postgres\"} 0",
+            "meshgate_query_seconds_bucket{le=\"0.05\",protocol=\"postgres\"} 1",
+            "meshgate_bytes_scanned_total 4096",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
+        }
+        drop(guard);
+        assert!(metrics.render().contains("meshgate_connections{protocol=\"flight\"} 0"));
+    }
+}

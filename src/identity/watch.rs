@@ -1,0 +1,91 @@
+//! Keeps the users in step with their file.
+//!
+//! The file is looked at three times a second rather than subscribed to: that works on every file system, through renames and
+//! symbolic links, and a missed event cannot leave a removed user in.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::Identity;
+use super::users::UsersFile;
+
+const PERIOD: Duration = Duration::from_millis(300);
+/// A file that changed so recently may change again without a new time stamp, so its stamp is not trusted yet.
+const SETTLED: Duration = Duration::from_secs(2);
+
+/// What a change of a file's content changes. `None` where it could change again unseen.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(Option<(u64, u64, u64, SystemTime, i64, i64)>);
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        Self(fs::metadata(path).ok().and_then(|file| {
+            let modified = file.modified().ok()?;
+            let settled = modified.elapsed().is_ok_and(|age| age > SETTLED);
+            settled.then(|| (file.dev(), file.ino(), file.len(), modified, file.ctime(), file.ctime_nsec()))
+        }))
+    }
+
+    /// Whether the file is surely the one that `self` was taken of.
+    fn holds(&self, path: &Path) -> bool {
+        self.0.is_some() && *self == Self::of(path)
+    }
+}
+
+/// What one look at the file saw.
+struct Look {
+    stamp: Stamp,
+    file: Result<UsersFile, String>,
+}
+
+fn look(path: &Path, last: &Stamp) -> Option<Look> {
+    if last.holds(path) {
+        return None;
+    }
+    let stamp = Stamp::of(path);
+    Some(Look { stamp, file: UsersFile::load(path).map_err(|error| error.to_string()) })
+}
+
+/// Looks until it is told to stop.
+pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stamp = Stamp(None);
+    let mut current: Option<Result<UsersFile, String>> = None;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let path: PathBuf = identity.0.file.clone();
+        let seen = tokio::task::spawn_blocking(move || {
+            let look = look(&path, &stamp);
+            (look, stamp)
+        });
+        let Ok((look, old)) = seen.await else { return };
+        stamp = old;
+        let Some(look) = look else { continue };
+        stamp = look.stamp;
+        if current.as_ref() != Some(&look.file) {
+            apply(identity, &look.file, current.is_none());
+            current = Some(look.file);
+        }
+    }
+}
+
+fn apply(identity: &Identity, seen: &Result<UsersFile, String>, first: bool) {
+    match seen {
+        // What was read at start, or what was valid before the file broke.
+        Ok(file) if identity.holds(file) => {
+            if !first {
+                tracing::info!(users = file.users().len(), "users file is usable again");
+            }
+        }
+        Ok(file) => {
+            identity.replace(file);
+            tracing::info!(users = file.users().len(), epoch = identity.epoch(), "users file reloaded");
+        }
+        Err(error) => tracing::error!(%error, users = identity.len(), "users file is not usable, the last valid users stay"),
+    }
+}
