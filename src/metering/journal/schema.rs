@@ -1,0 +1,328 @@
+//! The journal's file: its lock, its tables, what is checked when it is opened, and the statements that write it.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use uuid::Uuid;
+
+use super::record::{Settlement, whole};
+use super::{DecisionRecord, FILE};
+use crate::error::{ErrorKind, Fault, Result};
+use crate::metering::Outcome;
+
+/// Raised with every change of the tables. A journal of another version is not opened.
+const VERSION: i64 = 1;
+
+/// Marks the file as ours (`file` and others show it): "MESG".
+const APPLICATION_ID: i64 = 0x4d45_5347;
+
+const TABLES: &str = "
+    CREATE TABLE gateway (only_one INTEGER PRIMARY KEY CHECK (only_one = 1), gateway_id TEXT NOT NULL, created_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE boots (boot INTEGER PRIMARY KEY, started_at INTEGER NOT NULL) STRICT;
+    CREATE TABLE open (query_id TEXT PRIMARY KEY, boot INTEGER NOT NULL, record TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE queries (
+        entry INTEGER PRIMARY KEY, query_id TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, started_at INTEGER NOT NULL,
+        ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
+        protocol TEXT NOT NULL, application_name TEXT, statement_digest TEXT NOT NULL, duration_ms INTEGER NOT NULL,
+        queued_ms INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL, sqlstate TEXT) STRICT;
+    CREATE TABLE usage (
+        entry INTEGER PRIMARY KEY, boot INTEGER NOT NULL, seq INTEGER NOT NULL, query_id TEXT NOT NULL, started_at INTEGER NOT NULL,
+        ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
+        protocol TEXT NOT NULL, application_name TEXT, producer_domain TEXT NOT NULL, product TEXT NOT NULL, port TEXT NOT NULL,
+        product_version TEXT NOT NULL, table_version TEXT NOT NULL, bytes_from_storage INTEGER NOT NULL, bytes_from_cache INTEGER NOT NULL,
+        bytes_metadata INTEGER NOT NULL, storage_requests INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL,
+        price_id TEXT, unit_price TEXT, currency TEXT, cost_micros INTEGER NOT NULL, cost_rest INTEGER NOT NULL,
+        UNIQUE (boot, seq)) STRICT;
+    CREATE INDEX usage_of_query ON usage (query_id);
+    CREATE INDEX usage_by_time ON usage (started_at);
+    CREATE TABLE decisions (
+        entry INTEGER PRIMARY KEY, decided_at INTEGER NOT NULL, query_id TEXT NOT NULL, principal TEXT NOT NULL,
+        consumer_domain TEXT NOT NULL, product TEXT NOT NULL, permitted INTEGER NOT NULL, reasons TEXT NOT NULL, row_filters TEXT NOT NULL,
+        masks TEXT NOT NULL, policy_revision TEXT NOT NULL) STRICT;
+    CREATE TRIGGER queries_stay BEFORE UPDATE ON queries BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER usage_stays BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
+";
+
+/// The one connection that writes, and the lock that makes it the only one.
+pub(super) struct Store {
+    connection: Connection,
+    gateway_id: String,
+    boot: i64,
+    seq: i64,
+    _lock: File,
+}
+
+impl Store {
+    /// Locks, opens, checks and recovers the journal in `folder`.
+    pub(super) fn open(folder: &Path, now: DateTime<Utc>) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|error| unusable("the state folder cannot be made").with_source(error))?;
+        let lock = lock(folder)?;
+        let mut connection = connect(&folder.join(FILE)).map_err(|error| opening(error, "the usage journal cannot be opened"))?;
+        check(&connection)?;
+        let (gateway_id, boot) = begin_boot(&mut connection, now).map_err(|error| opening(error, "the usage journal cannot be written"))?;
+        let mut store = Self { connection, gateway_id, boot, seq: 0, _lock: lock };
+        let crashed = store.recover().map_err(|error| opening(error, "the usage journal cannot be recovered"))?;
+        if crashed > 0 {
+            tracing::warn!(queries = crashed, "settled queries that an earlier process left unfinished");
+        }
+        Ok(store)
+    }
+
+    pub(super) fn gateway_id(&self) -> &str {
+        &self.gateway_id
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Writes in one transaction; what it wrote is on disk when this answers.
+    pub(super) fn write(&mut self, work: impl FnOnce(&mut Entries<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        let mut entries = Entries { transaction, boot: self.boot, seq: self.seq };
+        work(&mut entries)?;
+        let seq = entries.seq;
+        entries.transaction.commit()?;
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// Settles what earlier boots left open, at their last durable progress.
+    fn recover(&mut self) -> rusqlite::Result<usize> {
+        let boot = self.boot;
+        let left: Vec<String> = {
+            let mut statement = self.connection.prepare("SELECT record FROM open WHERE boot < ?1")?;
+            let rows = statement.query_map([boot], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<_>>()?
+        };
+        self.write(|entries| {
+            for record in &left {
+                let settlement: Settlement =
+                    serde_json::from_str(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+                entries.settle(&settlement)?;
+            }
+            Ok(())
+        })?;
+        Ok(left.len())
+    }
+
+    /// Moves everything from the write-ahead log into the file, so that the file alone is the journal.
+    pub(super) fn finish(self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
+    /// Lets go of the file without touching it again: what the disk holds after a failed flush is not known.
+    pub(super) fn abandon(self) {
+        if let Err(error) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true) {
+            tracing::error!(%error, "the usage journal could not be let go of");
+        }
+    }
+}
+
+/// A transaction of the journal.
+pub(super) struct Entries<'c> {
+    transaction: Transaction<'c>,
+    boot: i64,
+    seq: i64,
+}
+
+impl Entries<'_> {
+    /// The final rows of a query. Twice is once: the query's id is unique.
+    pub(super) fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
+        let written = self.transaction.prepare_cached(
+            "INSERT INTO queries (query_id, boot, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
+                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (query_id) DO NOTHING",
+        )?;
+        let mut written = written;
+        let new = written.execute(params![
+            settlement.query_id,
+            self.boot,
+            settlement.started_at,
+            settlement.ended_at,
+            settlement.principal,
+            settlement.consumer_domain,
+            settlement.cost_center,
+            settlement.purpose,
+            settlement.protocol,
+            settlement.application_name,
+            settlement.statement_digest,
+            settlement.duration_ms,
+            settlement.queued_ms,
+            settlement.rows_returned,
+            settlement.outcome,
+            settlement.sqlstate,
+        ])?;
+        drop(written);
+        if new == 1 {
+            self.usage(settlement, false)?;
+        }
+        self.transaction.prepare_cached("DELETE FROM open WHERE query_id = ?1")?.execute([&settlement.query_id])?;
+        Ok(())
+    }
+
+    /// What a query read after it was settled.
+    pub(super) fn late(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
+        let outcome: Option<String> = self
+            .transaction
+            .prepare_cached("SELECT outcome FROM queries WHERE query_id = ?1")?
+            .query_row([&settlement.query_id], |row| row.get(0))
+            .optional()?;
+        let mut settlement = settlement.clone();
+        settlement.outcome = outcome.unwrap_or_else(|| Outcome::Cancelled.label().to_owned());
+        settlement.ports.retain(|port| port.reading != crate::metering::Reading::default());
+        self.usage(&settlement, true)
+    }
+
+    fn usage(&mut self, settlement: &Settlement, late: bool) -> rusqlite::Result<()> {
+        let mut statement = self.transaction.prepare_cached(
+            "INSERT INTO usage (boot, seq, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
+                 application_name, producer_domain, product, port, product_version, table_version, bytes_from_storage, bytes_from_cache,
+                 bytes_metadata, storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
+                 ?26, ?27)",
+        )?;
+        let price = settlement.price.as_ref();
+        for (port, cost) in settlement.ports.iter().zip(settlement.costs(late)) {
+            self.seq += 1;
+            let (micros, rest) = cost.halves();
+            statement.execute(params![
+                self.boot,
+                self.seq,
+                settlement.query_id,
+                settlement.started_at,
+                settlement.ended_at,
+                settlement.principal,
+                settlement.consumer_domain,
+                settlement.cost_center,
+                settlement.purpose,
+                settlement.protocol,
+                settlement.application_name,
+                port.producer_domain,
+                port.product,
+                port.port,
+                port.product_version,
+                port.table_version,
+                whole(port.reading.bytes_from_storage),
+                whole(port.reading.bytes_from_cache),
+                whole(port.reading.bytes_metadata),
+                whole(port.reading.storage_requests),
+                settlement.rows_returned,
+                settlement.outcome,
+                price.map(|price| &price.id),
+                price.map(|price| &price.per_tib),
+                price.map(|price| &price.currency),
+                micros,
+                rest,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// How a running query stands.
+    pub(super) fn progress(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
+        let record = serde_json::to_string(settlement).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO open (query_id, boot, record) VALUES (?1, ?2, ?3) ON CONFLICT (query_id) DO UPDATE SET record = excluded.record",
+            )?
+            .execute(params![settlement.query_id, self.boot, record])?;
+        Ok(())
+    }
+
+    pub(super) fn decision(&mut self, decision: &DecisionRecord) -> rusqlite::Result<()> {
+        let texts = |list: &[String]| serde_json::to_string(list).unwrap_or_else(|_| "[]".to_owned());
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO decisions (decided_at, query_id, principal, consumer_domain, product, permitted, reasons, row_filters, masks,
+                     policy_revision)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                decision.decided_at.timestamp_micros(),
+                decision.query_id.to_string(),
+                decision.principal.as_str(),
+                decision.consumer_domain.as_str(),
+                decision.product,
+                decision.permitted,
+                texts(&decision.reasons),
+                texts(&decision.row_filters),
+                texts(&decision.masks),
+                decision.policy_revision,
+            ])?;
+        Ok(())
+    }
+}
+
+/// Two processes must not write one journal. The lock goes with the process, however it ends.
+fn lock(folder: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(folder.join("journal.lock"));
+    let file = file.map_err(|error| unusable("the state folder cannot be written").with_source(error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(unusable("the usage journal is in use by another gateway")
+            .with_hint("Stop the other process, or give this gateway a state folder of its own.")),
+        Err(TryLockError::Error(error)) => Err(unusable("the usage journal cannot be locked").with_source(error)),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    Ok(connection)
+}
+
+/// Refuses a file that is damaged or not ours. A new one is empty and passes.
+fn check(connection: &Connection) -> Result<()> {
+    let mistake = |error| opening(error, "the usage journal is damaged");
+    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(mistake)?;
+    if finding != "ok" {
+        return Err(unusable("the usage journal is damaged").with_detail("SQLite's integrity check failed.").with_source(finding));
+    }
+    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(mistake);
+    match (number("application_id")?, number("user_version")?) {
+        (0, 0) | (APPLICATION_ID, VERSION) => Ok(()),
+        (APPLICATION_ID, _) => Err(unusable("the usage journal was written by another version of meshgate")),
+        _ => Err(unusable("the usage journal's file belongs to another program")),
+    }
+}
+
+/// Makes the tables where there are none, and notes that a process begins.
+fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Result<(String, i64)> {
+    let transaction = connection.transaction()?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        let id = Uuid::now_v7().as_simple().to_string();
+        transaction.execute("INSERT INTO gateway VALUES (1, ?1, ?2)", params![id, now.timestamp_micros()])?;
+    }
+    transaction.execute("INSERT INTO boots (started_at) VALUES (?1)", [now.timestamp_micros()])?;
+    let boot = transaction.last_insert_rowid();
+    let gateway_id = transaction.query_row("SELECT gateway_id FROM gateway", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok((gateway_id, boot))
+}
+
+fn unusable(message: &str) -> Fault {
+    Fault::new(ErrorKind::Storage, message)
+}
+
+fn opening(error: rusqlite::Error, otherwise: &str) -> Fault {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    let message = match error.sqlite_error_code() {
+        Some(DatabaseCorrupt | NotADatabase) => "the usage journal is damaged",
+        _ => otherwise,
+    };
+    unusable(message).with_source(error)
+}
