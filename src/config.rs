@@ -1,9 +1,80 @@
 //! How it is set up: `meshgate.toml`, raw and then validated.
+//!
+//! Every key is declared once, in `keys`, with its default and its documentation; what is read, what `Limits::default()` says and
+//! `docs/config.md` all come from there. All mistakes of a file are reported at once.
 
+mod credentials;
+mod docs;
+mod document;
+mod keys;
+mod kinds;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bounds on everything that a client can ask for. Every field has a default that works on a laptop.
+pub use credentials::{CredentialKind, CredentialSettings, Setting};
+pub use docs::markdown;
+use document::Reader;
+
+/// Where the gateway is told how to run, where no other file is named.
+pub const DEFAULT_FILE: &str = "meshgate.toml";
+/// Bytes of a configuration file.
+const MAX_FILE: u64 = 1 << 20;
+
+/// A valid configuration. Paths are absolute or relative to the working directory.
 #[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the doors are.
+    pub server: Server,
+    /// The catalog's folder.
+    pub catalog: PathBuf,
+    /// The folder of the journal, the keys and spilled data.
+    pub state: PathBuf,
+    /// The users file.
+    pub users: PathBuf,
+    /// How long a bearer token is valid.
+    pub token_lifetime: Duration,
+    /// Credentials by name.
+    pub credentials: BTreeMap<String, CredentialSettings>,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Where the doors are, and how they are guarded.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The PostgreSQL door.
+    pub postgres: SocketAddr,
+    /// The Flight door.
+    pub flight: SocketAddr,
+    /// The HTTP door.
+    pub http: SocketAddr,
+    /// Where this gateway runs, for residency.
+    pub region: Option<String>,
+    /// TLS for all doors.
+    pub tls: Option<TlsFiles>,
+    /// Whether doors beyond loopback may do without TLS.
+    pub insecure: bool,
+}
+
+/// The files that TLS needs, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The authorities of client certificates; where set, every client needs one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Bounds on everything that a client can ask for. Every field has a default that works on a laptop.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once, per door.
     pub connections: usize,
@@ -39,23 +110,117 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        const MIB: u64 = 1 << 20;
-        Self {
-            connections: 500,
-            login_timeout: Duration::from_secs(10),
-            login_bytes: 64 << 10,
-            statement_timeout: Duration::from_secs(600),
-            statement_bytes: 1 << 20,
-            message_bytes: 16 << 20,
-            prepared_statements: 1000,
-            portals: 1000,
-            memory: 4096 * MIB,
-            query_memory: 2048 * MIB,
-            spill: 20480 * MIB,
-            concurrency: 16,
-            queue: 256,
-            max_scan_bytes: None,
-            grace: Duration::from_secs(30),
+        Reader::new("", Path::new(""), &|_| None).section::<keys::Limits>().into()
+    }
+}
+
+/// All that is wrong with a configuration, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    lines: Vec<String>,
+}
+
+impl ConfigError {
+    /// The mistakes, each with its place.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let failed = |message: String| ConfigError { lines: vec![format!("{}: {message}", path.display())] };
+        let bytes = document::read_bounded(path, MAX_FILE).map_err(|error| failed(error.to_string()))?;
+        let text = String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8".to_owned()))?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&text, base, &|name| std::env::var(name).ok())
+            .map_err(|problems| ConfigError { lines: problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect() })
+    }
+
+    /// Checks a text. Relative paths are relative to `base`; `env` answers for the environment.
+    fn parse(text: &str, base: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<document::Problem>> {
+        let mut reader = Reader::new(text, base, env);
+        let server: keys::Server = reader.section();
+        let catalog: keys::Catalog = reader.section();
+        let state: keys::State = reader.section();
+        let identity: keys::Identity = reader.section();
+        let limits: keys::Limits = reader.section();
+        let _: keys::Metering = reader.section();
+        let credentials = credentials::read(&mut reader);
+        let server = Server {
+            postgres: server.postgres,
+            flight: server.flight,
+            http: server.http,
+            region: server.region,
+            tls: server.tls,
+            insecure: server.insecure,
+        };
+        server.check(&mut reader);
+        reader.finish()?;
+        Ok(Self {
+            server,
+            catalog: catalog.location,
+            state: state.location,
+            users: identity.users,
+            token_lifetime: identity.token_lifetime,
+            credentials,
+            limits: limits.into(),
+        })
+    }
+
+    /// The key that pseudonyms are made with, where the configuration has one.
+    pub fn pseudonym_key(&self) -> Option<[u8; 32]> {
+        self.credentials.get(credentials::PSEUDONYMS).and_then(CredentialSettings::key)
+    }
+}
+
+impl Server {
+    /// Without TLS a door beyond loopback would carry passwords and data in the clear: only on demand.
+    fn check(&self, reader: &mut Reader<'_>) {
+        if self.tls.is_some() || self.insecure {
+            return;
+        }
+        for (name, address) in [("postgres", self.postgres), ("flight", self.flight), ("http", self.http)] {
+            if !address.ip().is_loopback() {
+                reader.problem_at(
+                    "server",
+                    name,
+                    format!("`{name}` would listen on {address} without TLS; set `tls`, use 127.0.0.1, or say `insecure = true`"),
+                );
+            }
         }
     }
+}
+
+impl From<keys::Limits> for Limits {
+    fn from(raw: keys::Limits) -> Self {
+        Self {
+            connections: raw.connections,
+            login_timeout: raw.login_timeout,
+            login_bytes: to_usize(raw.login_bytes),
+            statement_timeout: raw.statement_timeout,
+            statement_bytes: to_usize(raw.statement_bytes),
+            message_bytes: to_usize(raw.message_bytes),
+            prepared_statements: raw.prepared_statements,
+            portals: raw.portals,
+            memory: raw.memory,
+            query_memory: raw.query_memory.min(raw.memory),
+            spill: raw.spill,
+            concurrency: raw.concurrency,
+            queue: raw.queue,
+            max_scan_bytes: raw.max_scan_bytes,
+            grace: raw.grace,
+        }
+    }
+}
+
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -1,0 +1,41 @@
+//! `docs/config.md`, from the declaration of the keys.
+
+use std::fmt::Write as _;
+
+use super::credentials::TYPES;
+use super::keys::SECTIONS;
+
+const HEAD: &str = "# Configuration
+
+`meshgate serve --config meshgate.toml` reads this file. Every key may be left out; an unknown key is an error. Relative paths are
+relative to the file that holds them. Sizes are written as `64KiB`, `16MiB`, `4GiB` or `1GB`, durations as `500ms`, `30s`, `10m`, `8h` or `1d`.
+
+This page is made from `src/config/keys.rs`; a test fails where the two differ, and `MESHGATE_UPDATE_DOCS=1 cargo test config` writes it anew.
+";
+
+/// The page, in Markdown.
+pub fn markdown() -> String {
+    let mut page = HEAD.to_owned();
+    for (section, about, keys) in SECTIONS.iter().filter(|(_, _, keys)| !keys.is_empty()) {
+        // Writing to a string cannot fail.
+        let _ = write!(page, "\n## `[{section}]`\n\n{}\n\n| key | default | meaning |\n|---|---|---|\n", sentence(about));
+        for key in *keys {
+            let default = if key.default == "none" { "none".to_owned() } else { format!("`{}`", key.default) };
+            let _ =
+                writeln!(page, "| `{}` | {default} | {} Takes {}. |", key.name, sentence(key.doc), (key.expected)().replace('|', "\\|"));
+        }
+    }
+    page.push_str(
+        "\n## `[credentials.<name>]`\n\nSecrets, by the name that a `domain.yaml` gives them. A secret is written as `{ env = \"NAME\" }` or \
+         `{ file = \"path\" }`, never as it is.\n`[credentials.pseudonyms]`, of type `key`, is what the mask `pseudonym` is made with; where it is \
+         absent, one is made and kept in the state folder.\n\n| `type` | settings |\n|---|---|\n",
+    );
+    for of in TYPES {
+        let _ = writeln!(page, "| `{}` | {} |", of.name, of.describe());
+    }
+    page
+}
+
+fn sentence(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,140 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    let env = |name: &str| (name == "KEY").then(|| "sixteen bytes or more".to_owned());
+    Config::parse(text, Path::new("/etc/mesh"), &env).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn an_empty_file_is_a_working_configuration() {
+    let config = parse("").unwrap();
+    assert_eq!(config.server.postgres.to_string(), "127.0.0.1:5433");
+    assert_eq!(config.server.flight.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.server.http.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.catalog, Path::new("/etc/mesh/catalog"));
+    assert_eq!(config.users, Path::new("/etc/mesh/identity.yaml"));
+    assert_eq!(config.limits, Limits::default());
+    assert_eq!(config.pseudonym_key(), None);
+}
+
+#[test]
+fn every_default_is_accepted_by_its_own_key() {
+    for (section, _, keys) in keys::SECTIONS {
+        for key in keys.iter().filter(|key| key.default != "none") {
+            let text = format!("[{section}]\n{} = {}\n", key.name, key.default);
+            parse(&text).unwrap_or_else(|problems| panic!("{text}{problems:?}"));
+            assert!(!key.doc.is_empty(), "{} is documented", key.name);
+        }
+    }
+    let limits = Limits::default();
+    assert_eq!((limits.connections, limits.login_bytes, limits.statement_bytes), (500, 65_536, 1 << 20));
+    assert_eq!((limits.login_timeout, limits.grace), (Duration::from_secs(10), Duration::from_secs(30)));
+    assert!(limits.memory > 64 << 20 && limits.query_memory <= limits.memory);
+    assert_eq!(limits.max_scan_bytes, None);
+}
+
+#[test]
+fn a_full_file_is_read() {
+    let config = parse(
+        r#"
+        [server]
+        postgres = "0.0.0.0:0"
+        region = "eu"
+        tls = { cert = "c.pem", key = "/k.pem", client_ca = "ca.pem" }
+        [state]
+        location = "/var/lib/meshgate"
+        [limits]
+        memory = "1GiB"
+        query_memory = "2GiB"
+        max_scan_bytes = "10GB"
+        statement_timeout = "0s"
+        connections = 20
+        [credentials.pseudonyms]
+        type = "key"
+        secret = { env = "KEY" }
+        [credentials.claims-s3]
+        type = "s3"
+        access_key_id = { env = "KEY" }
+        secret_access_key = { env = "KEY" }
+        endpoint = "http://127.0.0.1:9000"
+        allow_http = true
+        "#,
+    )
+    .unwrap();
+    let tls = config.server.tls.clone().unwrap();
+    assert_eq!((tls.cert.as_path(), tls.key.as_path()), (Path::new("/etc/mesh/c.pem"), Path::new("/k.pem")));
+    assert_eq!(config.state, Path::new("/var/lib/meshgate"));
+    assert_eq!((config.limits.memory, config.limits.query_memory), (1 << 30, 1 << 30), "one query has no more than all");
+    assert_eq!((config.limits.max_scan_bytes, config.limits.connections), (Some(10_000_000_000), 20));
+    assert!(config.pseudonym_key().is_some());
+    assert_eq!(config.credentials["claims-s3"].kind, CredentialKind::S3);
+    assert!(!format!("{config:?}").contains("sixteen"), "no secret in the log");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let problems = parse(
+        "[server]\npostgress = \"127.0.0.1:1\"\nhttp = \"localhost:1\"\nflight = \"10.0.0.1:1\"\n[limit]\n[limits]\nmemory = \"175%\"\nconnections = 0\ngrace = 5\n\
+         [identity]\njwt = []\n[credentials.a]\ntype = \"ftp\"\n[credentials.b]\ntype = \"key\"\nsecret = \"plain\"\n[credentials.c]\ntype = \"key\"\nsecret = { env = \"NONE\" }\n",
+    )
+    .unwrap_err();
+    assert_eq!(
+        problems,
+        [
+            "2:1: unknown key `postgress` in [server]; did you mean `postgres`?",
+            "3:8: `http`: expected an IP address with a port, such as \"127.0.0.1:5433\"",
+            "4:10: `flight` would listen on 10.0.0.1:1 without TLS; set `tls`, use 127.0.0.1, or say `insecure = true`",
+            "5:2: unknown section `limit`; did you mean `limits`?",
+            "7:10: `memory`: expected a size from 16MiB to 64TiB, or a share of the memory, such as \"4GiB\" or \"75%\"",
+            "8:15: `connections`: expected a whole number from 1 to 100000",
+            "9:9: `grace`: expected a duration from 0s to 1d, such as \"30s\", \"10m\" or \"8h\"",
+            "11:1: `jwt` in [identity] is not supported by this version",
+            "13:8: `type` of credential `a`: expected one of s3, azure, gcs, key",
+            "16:10: `secret`: expected { env = \"NAME\" } or { file = \"path\" }: secrets do not belong in this file",
+            "19:10: `secret`: the environment has no `NONE`",
+        ]
+    );
+}
+
+#[test]
+fn text_that_is_no_toml_says_where() {
+    let problems = parse("[server\npostgres = \n").unwrap_err();
+    assert!(problems[0].starts_with("1:8: "), "{problems:?}");
+    assert!(problems.iter().all(|problem| !problem.contains('\n')));
+}
+
+#[test]
+fn doors_beyond_loopback_need_tls_or_a_word() {
+    assert!(parse("[server]\npostgres = \"0.0.0.0:1\"\n").is_err());
+    assert!(parse("[server]\npostgres = \"0.0.0.0:1\"\ninsecure = true\n").is_ok());
+    assert!(parse("[server]\npostgres = \"[::1]:1\"\n").is_ok());
+}
+
+#[test]
+fn secrets_come_from_files_too() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "sixteen bytes or more\n").unwrap();
+    let text = "[credentials.pseudonyms]\ntype = \"key\"\nsecret = { file = \"secret\" }\n";
+    let from_file = Config::parse(text, folder.path(), &|_| None).unwrap().pseudonym_key();
+    let from_env = parse(&text.replace("file = \"secret\"", "env = \"KEY\"")).unwrap().pseudonym_key();
+    assert!(from_file.is_some() && from_file == from_env);
+    std::fs::write(folder.path().join("secret"), "short\n").unwrap();
+    assert!(Config::parse(text, folder.path(), &|_| None).unwrap_err()[0].to_string().contains("fewer than 16 bytes"));
+}
+
+#[test]
+fn a_file_that_is_missing_is_one_line() {
+    let error = Config::load(Path::new("/nowhere/meshgate.toml")).unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/meshgate.toml: ") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn the_documentation_is_current() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    if std::env::var_os("MESHGATE_UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, markdown()).unwrap();
+    }
+    let current = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(current == markdown(), "docs/config.md is stale: run MESHGATE_UPDATE_DOCS=1 cargo test config");
+}
