@@ -1,16 +1,26 @@
 //! What a reader may see. Pure: no IO, no clock, one caller (`query::authorise`).
 
+mod classification;
+mod decision;
+mod entitlement;
+mod filter;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod mask;
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
-use crate::error::Fault;
 use crate::identity::Principal;
 
+pub use decision::decide;
+pub use entitlement::{Denial, entitle, undefined_table};
+pub use filter::check_filter;
 pub use mask::{Mask, MaskKeys};
 
 /// Everything that decides whether and how a principal reads a port.
@@ -41,17 +51,18 @@ pub enum Decision {
     Denied(Denial),
 }
 
-/// Decides. Deny is what happens when nobody decided.
-pub fn decide(request: &Request<'_>) -> Decision {
-    todo!("{request:?}")
-}
-
-/// Whether the principal may read it at all, before its schema is known: rule 1 and 2 of the decision. `decide` includes it.
-pub fn entitle(principal: &Principal, target: &PortRef, region: Option<&str>, purpose: Option<&str>) -> Result<Vec<Reason>, Denial> {
-    todo!("{principal:?}{target:?}{region:?}{purpose:?}")
-}
-
-/// How a reader may see a port. Made by [`decide`] only.
+/// How a reader may see a port. Made by [`decide`] only: there is no constructor, no default and no way to read one from a file, so whoever
+/// holds a permit holds a decision.
+///
+/// ```compile_fail
+/// let forged = meshgate::policy::Permit { filter: None, masks: Default::default(), reasons: vec![], filter_texts: vec![] };
+/// ```
+/// ```compile_fail
+/// let forged = meshgate::policy::Permit::default();
+/// ```
+/// ```compile_fail
+/// let forged: meshgate::policy::Permit = serde_json::from_str("{}").unwrap();
+/// ```
 #[derive(Debug, Clone)]
 pub struct Permit {
     filter: Option<Expr>,
@@ -86,14 +97,44 @@ impl Permit {
         &self.filter_texts
     }
 
-    /// What the reader's planner sees: the same names, masked types, nullable where a mask gives NULL, no metadata.
+    /// The columns that are masked, in the order of the alphabet, for a notice.
+    pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
+        self.masks.keys().map(String::as_str)
+    }
+
+    /// What the reader's planner sees: the same names, masked types, nullable where a mask gives NULL, no metadata. Dictionaries are plain
+    /// values, because a dictionary holds values of rows that were filtered away.
     pub fn governed_schema(&self, schema: &SchemaRef) -> SchemaRef {
-        todo!("{schema:?}")
+        if self.is_whole() {
+            return Arc::clone(schema);
+        }
+        let governed = |field: &FieldRef| {
+            let gives_null = self.masks.get(field.name()).is_some_and(Mask::gives_null);
+            Field::new(field.name(), plain_type(field.data_type()), field.is_nullable() || gives_null)
+        };
+        Arc::new(Schema::new(schema.fields().iter().map(governed).collect::<Vec<_>>()))
     }
 
     /// Whether two permits show the same rows and values. A running query whose permit changed is ended.
     pub fn same_view(&self, other: &Permit) -> bool {
-        todo!("{other:?}")
+        self.filter == other.filter && self.masks == other.masks
+    }
+}
+
+/// The type without dictionaries, run ends and metadata, all the way down.
+fn plain_type(data_type: &DataType) -> DataType {
+    let plain = |field: &FieldRef| Arc::new(Field::new(field.name(), plain_type(field.data_type()), field.is_nullable()));
+    match data_type {
+        DataType::Dictionary(_, values) => plain_type(values),
+        DataType::RunEndEncoded(_, values) => plain_type(values.data_type()),
+        DataType::List(item) => DataType::List(plain(item)),
+        DataType::LargeList(item) => DataType::LargeList(plain(item)),
+        DataType::ListView(item) => DataType::List(plain(item)),
+        DataType::LargeListView(item) => DataType::LargeList(plain(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain(item), *size),
+        DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
+        other => other.clone(),
     }
 }
 
@@ -106,20 +147,13 @@ pub struct Reason {
     pub origin: Option<Origin>,
 }
 
-/// Why they may not.
-#[derive(Debug, Clone)]
-pub struct Denial {
-    /// Why, for the audit; not all of it is for the reader.
-    pub reasons: Vec<Reason>,
-    /// Whether the reader may know that the product exists.
-    pub visible: bool,
-    /// What the reader can do about it: ask a steward, declare a purpose.
-    pub hint: Option<String>,
-}
-
-impl Denial {
-    /// `42501` with the hint, or the very `42P01` that a missing table gives.
-    pub fn to_fault(&self, schema: &str, table: &str) -> Fault {
-        todo!("{schema}{table}")
+impl fmt::Display for Reason {
+    /// The sentence with its place, as the audit has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(Origin { file, line: 0, .. }) => write!(f, "{} ({file})", self.text),
+            Some(Origin { file, line, .. }) => write!(f, "{} ({file}:{line})", self.text),
+            None => f.write_str(&self.text),
+        }
     }
 }

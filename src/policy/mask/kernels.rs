@@ -1,45 +1,99 @@
 //! The arrays that masks give.
+//!
+//! Every kernel reads values one by one and writes its results into fresh builders. None of them slices, shares or patches a buffer of
+//! its input, and the slots under NULLs are zeros, because Arrow buffers travel to Flight clients as they are: whatever is left in them
+//! has left the gateway.
 
-use arrow::array::ArrayRef;
+mod fixed;
+mod hash;
+mod number;
+mod text;
+mod time;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeStringBuilder, PrimitiveArray, StringBuilder, StringViewBuilder, UInt32Array,
+    new_null_array,
+};
+use arrow::compute::{cast, take};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
-use super::{Mask, MaskKeys};
+pub(super) use number::takes_step;
 
-/// Whether numbers of this type can be rounded down to the step.
-pub(super) fn takes_step(data_type: &DataType, step: Decimal) -> bool {
-    let whole = step.is_integer().then(|| step.to_u64()).flatten();
-    match data_type {
-        DataType::Int8 => whole.is_some_and(|step| i8::try_from(step).is_ok()),
-        DataType::Int16 => whole.is_some_and(|step| i16::try_from(step).is_ok()),
-        DataType::Int32 => whole.is_some_and(|step| i32::try_from(step).is_ok()),
-        DataType::Int64 => whole.is_some_and(|step| i64::try_from(step).is_ok()),
-        DataType::UInt8 => whole.is_some_and(|step| u8::try_from(step).is_ok()),
-        DataType::UInt16 => whole.is_some_and(|step| u16::try_from(step).is_ok()),
-        DataType::UInt32 => whole.is_some_and(|step| u32::try_from(step).is_ok()),
-        DataType::UInt64 => whole.is_some(),
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => decimal_step(step, *precision, *scale).is_some(),
-        _ => false,
-    }
-}
-
-/// The step as the unscaled integer of a decimal type, where it is exactly one.
-pub(super) fn decimal_step(step: Decimal, precision: u8, scale: i8) -> Option<i128> {
-    let shift = i64::from(scale) - i64::from(step.scale());
-    let power = 10_i128.checked_pow(u32::try_from(shift.unsigned_abs()).ok()?)?;
-    let unscaled =
-        if shift >= 0 { step.mantissa().checked_mul(power)? } else { (step.mantissa() % power == 0).then(|| step.mantissa() / power)? };
-    let bound = 10_i128.checked_pow(u32::from(precision)).unwrap_or(i128::MAX);
-    (unscaled > 0 && unscaled < bound).then_some(unscaled)
-}
+use super::{Mask, MaskKeys, constant};
 
 /// The masked array.
 pub(super) fn apply(mask: &Mask, array: &ArrayRef, keys: &MaskKeys) -> Result<ArrayRef, ArrowError> {
-    todo!("{mask}{array:?}{keys:?}")
+    let data_type = array.data_type();
+    if !mask.accepts(data_type) {
+        return Err(ArrowError::InvalidArgumentError(format!("the mask {mask} does not take {data_type}")));
+    }
+    if let DataType::Dictionary(_, values) = data_type {
+        let plain = apply(mask, &cast(array, values)?, keys)?;
+        return cast(&plain, data_type);
+    }
+    match mask {
+        Mask::ReplaceWithNull => Ok(new_null_array(data_type, array.len())),
+        Mask::ToFixedValue => broadcast(&fixed::value(data_type)?, array),
+        Mask::Constant(literal) => broadcast(&constant(literal, data_type)?, array),
+        Mask::Alphanum => map_text(array, text::alphanum),
+        Mask::ShowFirst4 => map_text(array, text::show_first_4),
+        Mask::ShowLast4 => map_text(array, text::show_last_4),
+        Mask::Email => map_text(array, text::email),
+        Mask::TruncateToYear => time::truncate(array, time::Part::Year),
+        Mask::TruncateToMonth => time::truncate(array, time::Part::Month),
+        Mask::Sha256Global => hash::sha256(array, &[]),
+        Mask::Sha256QueryLocal => hash::sha256(array, &keys.query_salt),
+        Mask::Pseudonym => hash::pseudonym(array, &keys.pseudonym),
+        Mask::Round(step) => number::round(array, *step),
+    }
 }
+
+/// One value for every row that has one.
+fn broadcast(one: &ArrayRef, like: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    let rows = UInt32Array::new(vec![0; like.len()].into(), like.logical_nulls());
+    take(one, &rows, None)
+}
+
+/// Each text through `f`, which appends its result to an empty buffer.
+fn map_text(array: &ArrayRef, f: impl Fn(&str, &mut String)) -> Result<ArrayRef, ArrowError> {
+    macro_rules! build {
+        ($builder:expr, $texts:expr) => {{
+            let mut builder = $builder;
+            let mut buffer = String::new();
+            for text in $texts.iter() {
+                match text {
+                    Some(text) => {
+                        buffer.clear();
+                        f(text, &mut buffer);
+                        builder.append_value(&buffer);
+                    }
+                    None => builder.append_null(),
+                }
+            }
+            Ok(Arc::new(builder.finish()))
+        }};
+    }
+    match array.data_type() {
+        DataType::Utf8 => build!(StringBuilder::new(), array.as_string::<i32>()),
+        DataType::LargeUtf8 => build!(LargeStringBuilder::new(), array.as_string::<i64>()),
+        DataType::Utf8View => build!(StringViewBuilder::new(), array.as_string_view()),
+        other => Err(not_taken(other)),
+    }
+}
+
+/// Each number through `f`. The type's parameters (time zone, precision) are kept.
+fn map_primitive<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> ArrayRef {
+    let values = array.as_primitive::<T>();
+    let masked: PrimitiveArray<T> = values.iter().map(|value| value.map(&f)).collect();
+    Arc::new(masked.with_data_type(array.data_type().clone()))
+}
+
+fn not_taken(data_type: &DataType) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("the mask does not take {data_type}"))
+}
+
+#[cfg(test)]
+mod tests;

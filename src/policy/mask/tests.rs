@@ -46,3 +46,65 @@ fn a_mask_takes_the_types_that_it_is_defined_for() {
     assert!(takes("constant:2020-01-01", &DataType::Date32) && !takes("constant:soon", &DataType::Date32));
     assert!(takes("constant:1.50", &decimal) && !takes("constant:one", &decimal) && takes("constant:", &DataType::Utf8));
 }
+
+fn any_mask() -> impl proptest::strategy::Strategy<Value = Mask> {
+    use proptest::prelude::*;
+    prop_oneof![
+        proptest::sample::select(all()),
+        (1_u32..200, 0_u32..3).prop_map(|(step, scale)| Mask::Round(Decimal::new(step.into(), scale).normalize())),
+        "[a-z0-9]{0,3}".prop_map(Mask::Constant),
+    ]
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_join_is_commutative_and_idempotent_and_has_null_on_top(a in any_mask(), b in any_mask()) {
+        proptest::prop_assert_eq!(a.join(&b), b.join(&a));
+        proptest::prop_assert_eq!(a.join(&a), a.clone());
+        proptest::prop_assert_eq!(a.join(&Mask::ReplaceWithNull), Mask::ReplaceWithNull);
+        proptest::prop_assert!(a.join(&b).is_at_least_as_strict_as(&a) && a.join(&b).is_at_least_as_strict_as(&b));
+    }
+
+    #[test]
+    fn strictness_is_a_partial_order(a in any_mask(), b in any_mask(), c in any_mask()) {
+        let le = |x: &Mask, y: &Mask| y.is_at_least_as_strict_as(x);
+        proptest::prop_assert!(le(&a, &a));
+        proptest::prop_assert!(!(le(&a, &b) && le(&b, &c)) || le(&a, &c));
+        proptest::prop_assert!(!(le(&a, &b) && le(&b, &a)) || a == b);
+    }
+
+    #[test]
+    fn levels_are_joined_in_any_order_and_one_more_never_loosens(masks in proptest::collection::vec(any_mask(), 1..5), more in any_mask(), turn in 0_usize..5) {
+        let before = Mask::strictest(&masks).unwrap();
+        let mut turned = masks.clone();
+        turned.rotate_left(turn % masks.len());
+        turned.extend(masks.iter().take(1).cloned());
+        proptest::prop_assert_eq!(Mask::strictest(&turned).unwrap(), before.clone());
+        let after = Mask::strictest(masks.iter().chain([&more])).unwrap();
+        proptest::prop_assert!(after.is_at_least_as_strict_as(&before) && after.is_at_least_as_strict_as(&more));
+    }
+}
+
+#[test]
+fn comparable_masks_give_the_stricter_and_the_others_null() {
+    let join = |a: &str, b: &str| Mask::parse(a).unwrap().join(&Mask::parse(b).unwrap()).to_string();
+    for (a, b, expected) in [
+        ("show-first-4", "mask-alphanum", "mask-alphanum"),
+        ("mask-alphanum", "mask-to-fixed-value", "mask-to-fixed-value"),
+        ("truncate-to-month", "truncate-to-year", "truncate-to-year"),
+        ("truncate-to-year", "constant:2020-01-01", "constant:2020-01-01"),
+        ("round:10", "round:100", "round:100"),
+        ("sha-256-global", "pseudonym", "pseudonym"),
+        ("pseudonym", "sha-256-query-local", "sha-256-query-local"),
+        ("round:10", "round:25", "replace-with-null"),
+        ("show-first-4", "show-last-4", "replace-with-null"),
+        ("email", "mask-alphanum", "replace-with-null"),
+        ("pseudonym", "show-last-4", "replace-with-null"),
+        ("constant:a", "constant:b", "replace-with-null"),
+    ] {
+        assert_eq!(join(a, b), expected, "{a} and {b}");
+    }
+    let parsed = ["show-first-4", "show-last-4", "mask-alphanum"].map(|mask| Mask::parse(mask).unwrap());
+    assert_eq!(Mask::strictest(&parsed), Some(Mask::ReplaceWithNull));
+    assert_eq!(Mask::strictest([]), None);
+}

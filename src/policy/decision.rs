@@ -1,0 +1,138 @@
+//! Rules 3 to 5: which rows and values an entitled principal sees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::{DataType, Schema};
+use datafusion::logical_expr::Expr;
+
+use crate::catalog::Origin;
+
+use super::filter::Filter;
+use super::{Decision, Denial, Mask, Permit, Reason, Request, classification, entitlement};
+
+/// Decides. Deny is what happens when nobody decided.
+pub fn decide(request: &Request<'_>) -> Decision {
+    match view(request) {
+        Ok(permit) => Decision::Permit(permit),
+        Err(denial) => Decision::Denied(denial),
+    }
+}
+
+fn view(request: &Request<'_>) -> Result<Permit, Denial> {
+    let mut reasons = entitlement::entitle(request.principal, request.target, request.region, request.purpose)
+        .map_err(|denial| denial.with_stewards(request.domain))?;
+    one_column_a_name(request.schema).map_err(|reason| undecided(reason, None))?;
+    let (filter, filter_texts) = row_filter(request, &mut reasons)?;
+    let masks = column_masks(request, &mut reasons)?;
+    Ok(Permit { filter, masks, reasons, filter_texts })
+}
+
+/// Rule 5: what cannot be decided is denied. The reader is entitled, so they may know of the product; why is for the audit.
+fn undecided(text: String, origin: Option<&Origin>) -> Denial {
+    Denial {
+        reasons: vec![Reason { text, origin: origin.cloned() }],
+        visible: true,
+        hint: Some("A policy of this product cannot be applied to you. The audit log of the gateway says which one and why.".into()),
+        unentitled: false,
+    }
+}
+
+/// A policy names columns, so a name must mean one column.
+fn one_column_a_name(schema: &Schema) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name().as_str())) {
+        Some(twice) => Err(format!("the column `{}` exists twice", twice.name())),
+        None => Ok(()),
+    }
+}
+
+/// Rule 3: the filters that hold for the principal, ANDed. The engine's filter drops rows for which it is NULL.
+fn row_filter(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<(Option<Expr>, Vec<String>), Denial> {
+    let mut all: Option<Expr> = None;
+    let mut texts = Vec::new();
+    for rule in &request.target.product.row_filters {
+        let expression = &rule.value.expression;
+        if request.principal.in_any(&rule.value.except_groups) {
+            reasons.push(Reason { text: format!("the row filter {expression} falls away by group"), origin: Some(rule.origin.clone()) });
+            continue;
+        }
+        let one = Filter::parse(expression, &rule.value.bind)
+            .and_then(|filter| filter.compile(request.schema, request.principal))
+            .map_err(|why| undecided(format!("the row filter {expression} cannot be applied: {why}"), Some(&rule.origin)))?;
+        all = Some(match all {
+            Some(others) => others.and(one),
+            None => one,
+        });
+        reasons.push(Reason { text: format!("rows are filtered by {expression}"), origin: Some(rule.origin.clone()) });
+        texts.push(expression.clone());
+    }
+    Ok((all, texts))
+}
+
+/// Rule 4: per column, the strictest of the classification's mask and the product's.
+fn column_masks(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<BTreeMap<String, Mask>, Denial> {
+    let mut asked: BTreeMap<&str, Vec<&Mask>> = BTreeMap::new();
+    classified(request, &mut asked, reasons)?;
+    declared(request, &mut asked, reasons)?;
+    let mut masks = BTreeMap::new();
+    for (column, all) in asked {
+        let Some(mask) = Mask::strictest(all.iter().copied()) else { continue };
+        if all.len() > 1 {
+            reasons.push(Reason { text: format!("the strictest mask of the column {column} is {mask}"), origin: None });
+        }
+        masks.insert(column.to_owned(), mask);
+    }
+    Ok(masks)
+}
+
+/// The masks that classifications ask for. Each falls away for its own clear groups only.
+fn classified<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
+    let target = request.target;
+    let columns = target.product.ports.get(target.port).and_then(|port| port.columns.as_ref());
+    for column in columns.into_iter().flatten() {
+        let Some(label) = &column.classification else { continue };
+        let name = column.name.as_str();
+        let Some((known, rule)) = classification::rule_for(request.mesh, label) else {
+            let text = format!("the mesh does not know the classification {label} of the column {name}");
+            return Err(undecided(text, Some(&target.product.source)));
+        };
+        if request.principal.in_any(&rule.clear_groups) {
+            let text = format!("the column {name} ({label}) is clear by group");
+            reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
+            continue;
+        }
+        takes(request.schema, name, &rule.mask.value).map_err(|why| undecided(why, Some(&rule.mask.origin)))?;
+        let text = format!("the column {name} ({label}) is masked by {}, the rule for {known}", rule.mask.value);
+        reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
+        asked.entry(name).or_default().push(&rule.mask.value);
+    }
+    Ok(())
+}
+
+/// The masks that the manifest asks for. They can only tighten what the classification left.
+fn declared<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
+    for rule in &request.target.product.masks {
+        let (name, mask) = (rule.value.column.as_str(), &rule.value.mask);
+        if request.principal.in_any(&rule.value.except_groups) {
+            let text = format!("the mask {mask} of the column {name} falls away by group");
+            reasons.push(Reason { text, origin: Some(rule.origin.clone()) });
+            continue;
+        }
+        takes(request.schema, name, mask).map_err(|why| undecided(why, Some(&rule.origin)))?;
+        reasons.push(Reason { text: format!("the column {name} is masked by {mask}"), origin: Some(rule.origin.clone()) });
+        asked.entry(name).or_default().push(mask);
+    }
+    Ok(())
+}
+
+/// Whether the port has the column, and the mask takes its type.
+fn takes(schema: &Schema, column: &str, mask: &Mask) -> Result<(), String> {
+    let data_type: &DataType = match schema.fields().find(column) {
+        Some((_, field)) => field.data_type(),
+        None => return Err(format!("the mask {mask} is for the column {column}, which the port does not have")),
+    };
+    if mask.accepts(data_type) { Ok(()) } else { Err(format!("the mask {mask} does not take the type {data_type} of the column {column}")) }
+}
+
+#[cfg(test)]
+mod tests;

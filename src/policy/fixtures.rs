@@ -1,0 +1,147 @@
+//! A small product to decide about: `claims.claims_enriched`, with one of each rule.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::catalog::{
+    Access, ClassificationRule, Column, ColumnMaskRule, ColumnType, Domain, DomainLimits, Format, Location, Mesh, Origin, Owner, Port,
+    PortRef, ProductVersion, RowFilterRule, Sla, Sourced, Status,
+};
+use crate::id::{DomainName, GroupName, PortName, PrincipalName, ProductId, ProductName};
+use crate::identity::Principal;
+use crate::policy::{Decision, Mask, Permit, Request, decide};
+
+pub(crate) fn at<T>(value: T, line: u64) -> Sourced<T> {
+    Sourced { value, origin: Origin { file: "claims/claims_enriched/v1.yaml".into(), line, column: 9 } }
+}
+
+pub(crate) fn groups(names: &[&str]) -> Vec<GroupName> {
+    names.iter().map(|name| GroupName::new(name)).collect()
+}
+
+pub(crate) fn mask(text: &str) -> Mask {
+    Mask::parse(text).unwrap()
+}
+
+pub(crate) fn bind(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, path)| ((*name).to_owned(), (*path).to_owned())).collect()
+}
+
+pub(crate) fn column(name: &str, arrow: DataType, classification: Option<&str>) -> Column {
+    Column {
+        name: name.into(),
+        data_type: ColumnType { name: arrow.to_string(), arrow },
+        nullable: true,
+        description: None,
+        unique: false,
+        classification: classification.map(Into::into),
+    }
+}
+
+pub(crate) fn filter_rule(expression: &str, pairs: &[(&str, &str)], except: &[&str]) -> RowFilterRule {
+    RowFilterRule { expression: expression.into(), bind: bind(pairs), except_groups: groups(except) }
+}
+
+/// `claims.claims_enriched`, restricted, with columns of the usual types and no policy but its classifications.
+pub(crate) fn product() -> ProductVersion {
+    let id = ProductId { domain: DomainName::new("claims").unwrap(), product: ProductName::new("claims_enriched").unwrap() };
+    let columns = vec![
+        column("claim_id", DataType::Int64, None),
+        column("region", DataType::Utf8, None),
+        column("national_id", DataType::Utf8View, Some("PII.NationalID")),
+        column("phone", DataType::Utf8, Some("PII.Phone.Mobile")),
+        column("narrative", DataType::Utf8, None),
+        column("amount", DataType::Decimal128(12, 2), None),
+        column("consent", DataType::Boolean, None),
+    ];
+    let port = Port {
+        name: PortName::new("sql").unwrap(),
+        format: Format::Parquet,
+        location: Location::File(PathBuf::from("/data/claims/")),
+        partitioning: vec!["region".into()],
+        columns: Some(columns),
+        options: BTreeMap::new(),
+    };
+    ProductVersion {
+        id,
+        version: semver::Version::new(1, 2, 0),
+        description: Some("One row per claim".into()),
+        owner: Owner { team: "claims-data".into(), contact: "claims-data@northpeak.example".into() },
+        status: Status::Active,
+        tier: Some(1),
+        tags: vec![],
+        terms: vec![],
+        ports: vec![port],
+        sla: Sla::default(),
+        quality: vec![],
+        access: Access::Restricted,
+        purposes: vec![],
+        residency: vec![],
+        row_filters: vec![],
+        masks: vec![],
+        upstream: vec![],
+        source: Origin { file: "claims/claims_enriched/v1.yaml".into(), line: 0, column: 0 },
+        digest: String::new(),
+    }
+}
+
+pub(crate) fn column_mask(column: &str, text: &str, except: &[&str]) -> ColumnMaskRule {
+    ColumnMaskRule { column: column.into(), mask: mask(text), except_groups: groups(except) }
+}
+
+pub(crate) fn mesh() -> Mesh {
+    let rule = |text: &str, clear: &[&str]| ClassificationRule { mask: at(mask(text), 7), clear_groups: groups(clear) };
+    let mut mesh = Mesh::default();
+    mesh.classifications.insert("PII".into(), rule("replace-with-null", &[]));
+    mesh.classifications.insert("PII.NationalID".into(), rule("pseudonym", &["pii-clear"]));
+    mesh
+}
+
+pub(crate) fn domain() -> Domain {
+    Domain {
+        name: DomainName::new("claims").unwrap(),
+        owner: Owner::default(),
+        cost_center: None,
+        region: Some("eu".into()),
+        stewards: groups(&["claims-stewards"]),
+        storage: vec![],
+        budget: None,
+        limits: DomainLimits::default(),
+    }
+}
+
+pub(crate) fn principal(domain: &str, in_groups: &[&str], region: Option<&str>) -> Principal {
+    Principal {
+        name: PrincipalName::new("ana"),
+        domain: DomainName::new(domain).unwrap(),
+        groups: groups(in_groups).into_iter().collect(),
+        attributes: region.map(|region| ("region".to_owned(), region.to_owned())).into_iter().collect(),
+    }
+}
+
+pub(crate) fn schema_of(product: &ProductVersion) -> SchemaRef {
+    let columns = product.ports[0].columns.as_ref().unwrap();
+    Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
+}
+
+/// Decides for a gateway in `eu` and no declared purpose.
+pub(crate) fn decision(product: ProductVersion, principal: &Principal) -> Decision {
+    decision_for(product, principal, Some("eu"), None)
+}
+
+pub(crate) fn decision_for(product: ProductVersion, principal: &Principal, region: Option<&str>, purpose: Option<&str>) -> Decision {
+    let schema = schema_of(&product);
+    let target = PortRef { product: Arc::new(product), port: 0 };
+    decide(&Request { principal, target: &target, schema: &schema, mesh: &mesh(), domain: &domain(), region, purpose })
+}
+
+/// The permit of a decision that must be one.
+pub(crate) fn permit(decision: Decision) -> Permit {
+    match decision {
+        Decision::Permit(permit) => permit,
+        Decision::Denied(denial) => panic!("denied: {:?}", denial.reasons),
+    }
+}
