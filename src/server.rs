@@ -1,5 +1,7 @@
 //! The doors: PostgreSQL, Flight, HTTP. They differ in decoding and encoding only; all queries go through `query`.
 
+pub mod flight;
+
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,317 @@
+//! Statements: what they give, and the rows as they travel.
+//!
+//! GetFlightInfo and GetSchema describe only: nothing is read before DoGet, and no count of rows or bytes is given, because that would
+//! tell of rows which the reader may not see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow_flight::FlightData;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
+use bytes::Bytes;
+use datafusion::scalar::ScalarValue;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::metadata::MetadataMap;
+
+use crate::error::{ErrorKind, Fault, Result};
+use crate::query::{Kind, MeteredRows, Notice, Parsed, Session};
+
+use super::cancel::RunningGuard;
+use super::login::Caller;
+use super::sealed::{Nonce, Statement};
+use super::{Flight, columns, fault, prepared};
+
+/// Messages of a result.
+pub(super) type DataStream = BoxStream<'static, Result<FlightData, Status>>;
+
+/// About how large a message of a result is. Clients take 4 MiB unless told otherwise, and the size is an estimate.
+const MESSAGE_SIZE: usize = 2 << 20;
+
+/// What a statement needs and gives, as announced.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// The parameters' types, `$1` first.
+    pub(super) parameters: Vec<DataType>,
+    /// The result's columns; `None` for a statement that gives none.
+    pub(super) schema: Option<SchemaRef>,
+}
+
+/// The answer to DoGet.
+pub(super) struct Answer {
+    /// The result.
+    pub(super) data: DataStream,
+    /// Settings for the client to carry from now on.
+    pub(super) settings: Option<BTreeMap<String, String>>,
+}
+
+/// A result under way. Dropped with its stream, which settles the query as cancelled.
+struct Sending {
+    rows: MeteredRows,
+    schema: SchemaRef,
+    deadline: Option<Instant>,
+    ending: CancellationToken,
+    _session: Session,
+    _running: RunningGuard,
+    _cancel_when_dropped: tokio_util::sync::DropGuard,
+}
+
+impl Flight {
+    /// Describes a statement to somebody who may run it.
+    pub(super) async fn describe(&self, caller: &Caller, statement: &Statement) -> Result<Described> {
+        let session = self.open_session(caller, &statement.settings)?;
+        let parsed = self.parse_one(&session, &statement.sql)?;
+        match parsed.kind() {
+            Kind::Rows => {}
+            kind => {
+                self.changed_by(caller, kind)?.ok_or_else(|| unsuitable(kind))?;
+                return Ok(Described { parameters: Vec::new(), schema: None });
+            }
+        }
+        let bound = prepared::decode(&statement.parameters)?;
+        let types: Vec<Option<DataType>> = bound.iter().map(known_type).collect();
+        let description = self.door.gateway.describe(&session, &parsed, &types).await?;
+        Ok(Described { parameters: description.parameters, schema: Some(columns::plain_schema(&description.schema)) })
+    }
+
+    /// Runs a statement: authorised now, whatever was described before.
+    pub(super) async fn run(&self, caller: &Caller, statement: &Statement, nonce: Nonce, deadline: Option<Instant>) -> Result<Answer> {
+        self.admit()?;
+        let session = self.open_session(caller, &statement.settings)?;
+        let parsed = self.parse_one(&session, &statement.sql)?;
+        if *parsed.kind() != Kind::Rows {
+            let settings = self.changed_by(caller, parsed.kind())?.ok_or_else(|| unsuitable(parsed.kind()))?;
+            return Ok(Answer {
+                data: encode(&Arc::new(Schema::empty()), Bytes::new(), stream::empty().boxed()),
+                settings: Some(settings),
+            });
+        }
+        let cancel = self.door.ending.child_token();
+        let cancel_when_dropped = cancel.clone().drop_guard();
+        let running = self.running.enter(nonce, cancel.clone());
+        let parameters = prepared::decode(&statement.parameters)?;
+        let rows = self.door.gateway.run(&session, &parsed, &parameters, cancel).await.map_err(|fault| self.explain(fault))?;
+        let schema = columns::plain_schema(rows.schema());
+        let told = told(&rows);
+        let sending = Sending {
+            rows,
+            schema: Arc::clone(&schema),
+            deadline,
+            ending: self.door.ending.clone(),
+            _session: session,
+            _running: running,
+            _cancel_when_dropped: cancel_when_dropped,
+        };
+        Ok(Answer { data: encode(&schema, told, sending.batches()), settings: None })
+    }
+
+    /// Runs a statement that gives no rows: the settings after it.
+    pub(super) fn update(&self, caller: &Caller, statement: &Statement) -> Result<BTreeMap<String, String>> {
+        let session = self.open_session(caller, &statement.settings)?;
+        let parsed = self.parse_one(&session, &statement.sql)?;
+        match parsed.kind() {
+            Kind::Rows => Err(Fault::new(ErrorKind::Unsupported, "statement gives rows").with_hint("Run it as a query.")),
+            kind => self.changed_by(caller, kind)?.ok_or_else(|| unsuitable(kind)),
+        }
+    }
+
+    /// A ready batch, as a result.
+    pub(super) fn listed(batch: RecordBatch) -> DataStream {
+        encode(&batch.schema(), Bytes::new(), stream::once(async { Ok(batch) }).boxed())
+    }
+
+    fn parse_one(&self, session: &Session, sql: &str) -> Result<Parsed> {
+        let mut statements = self.door.gateway.parse(session, sql)?.into_iter().filter(|parsed| *parsed.kind() != Kind::Empty);
+        match (statements.next(), statements.next()) {
+            (Some(parsed), None) => Ok(parsed),
+            (None, _) => Err(Fault::new(ErrorKind::Syntax, "statement is empty")),
+            (Some(_), Some(_)) => Err(Fault::new(ErrorKind::Syntax, "cannot run more than one statement in one call")),
+        }
+    }
+
+    /// A query that was cancelled because the gateway ends says so.
+    fn explain(&self, fault: Fault) -> Fault {
+        explain(&self.door.ending, fault)
+    }
+}
+
+impl Sending {
+    fn batches(self) -> BoxStream<'static, Result<RecordBatch, FlightError>> {
+        stream::unfold(Some(self), |state| async {
+            let mut sending = state?;
+            let batch = sending.next().await?;
+            let state = batch.is_ok().then_some(sending);
+            Some((batch.map_err(FlightError::from), state))
+        })
+        .boxed()
+    }
+
+    async fn next(&mut self) -> Option<Result<RecordBatch, Status>> {
+        let next = self.rows.next();
+        let next = match self.deadline {
+            None => next.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, next).await {
+                Ok(next) => next,
+                Err(_) => return Some(Err(fault::deadline())),
+            },
+        };
+        let batch = next?.map_err(|fault| explain(&self.ending, fault));
+        let plain = batch.and_then(|batch| columns::plain_batch(&batch, &self.schema).map_err(Fault::internal));
+        Some(plain.map_err(fault::status))
+    }
+}
+
+/// Encodes batches of one schema: the schema first, even where there are no rows. `told` goes with the schema and, because some clients
+/// (pyarrow) show the metadata of rows only, with the first rows.
+fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<RecordBatch, FlightError>>) -> DataStream {
+    let encoder = FlightDataEncoderBuilder::new()
+        .with_schema(Arc::clone(schema))
+        .with_max_flight_data_size(MESSAGE_SIZE)
+        .with_metadata(told.clone())
+        .build(batches);
+    let messages = encoder.enumerate().map(move |(at, message)| {
+        let mut message = message.map_err(encoding_failed)?;
+        if at == 1 {
+            message.app_metadata = told.clone();
+        }
+        Ok(message)
+    });
+    messages.boxed()
+}
+
+/// A status goes through as it is; what the encoder itself says stays here.
+fn encoding_failed(error: FlightError) -> Status {
+    match error {
+        FlightError::Tonic(status) => *status,
+        error => fault::status(Fault::internal(error)),
+    }
+}
+
+/// What the reader is told once a query, as JSON.
+fn told(rows: &MeteredRows) -> Bytes {
+    let notices: Vec<_> = rows.notices().iter().map(notice).collect();
+    json!({ "query_id": rows.query_id().to_string(), "notices": notices }).to_string().into()
+}
+
+fn notice(notice: &Notice) -> serde_json::Value {
+    json!({ "message": notice.message, "detail": notice.detail, "hint": notice.hint })
+}
+
+/// The type of a bound value; an untyped NULL has none.
+fn known_type(value: &ScalarValue) -> Option<DataType> {
+    match value.data_type() {
+        DataType::Null => None,
+        known => Some(known),
+    }
+}
+
+fn explain(ending: &CancellationToken, fault: Fault) -> Fault {
+    if ending.is_cancelled() && fault.kind() == ErrorKind::Cancelled { fault::shutting_down() } else { fault }
+}
+
+/// Why a statement of this kind does not run over Flight, and what does instead.
+fn unsuitable(kind: &Kind) -> Fault {
+    match kind {
+        Kind::CopyOut(_) => {
+            fault::unsupported("COPY is not supported over Flight").with_hint("Run its query: results are columnar already.")
+        }
+        Kind::Begin | Kind::Commit | Kind::Rollback | Kind::Savepoint(_) | Kind::Release(_) | Kind::RollbackTo(_) => {
+            fault::unsupported("transactions are not supported over Flight").with_hint("Each query reads one version of each product.")
+        }
+        Kind::Prepare { .. } | Kind::Execute { .. } | Kind::Deallocate(_) => {
+            fault::unsupported("SQL-level PREPARE is not supported over Flight")
+                .with_hint("Use the prepared statements of Flight SQL: the action CreatePreparedStatement.")
+        }
+        Kind::Declare { .. } | Kind::Fetch { .. } | Kind::Move { .. } | Kind::Close(_) => {
+            fault::unsupported("cursors are not supported over Flight").with_hint("Run the query: results are streamed.")
+        }
+        _ => fault::unsupported("statement is not supported over Flight"),
+    }
+}
+
+/// When the call's own deadline (`grpc-timeout`) is over. The transport applies it to the first answer only, not to the stream.
+pub(super) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(amount.saturating_mul(3600)),
+        "M" => Duration::from_secs(amount.saturating_mul(60)),
+        "S" => Duration::from_secs(amount),
+        "m" => Duration::from_millis(amount),
+        "u" => Duration::from_micros(amount),
+        "n" => Duration::from_nanos(amount),
+        _ => return None,
+    };
+    Instant::now().checked_add(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Int64Array;
+    use arrow::datatypes::Field;
+    use futures::TryStreamExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_result_without_rows_still_has_its_schema_and_what_the_reader_is_told() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), stream::empty().boxed()).try_collect().await.unwrap();
+        assert_eq!(data.len(), 1);
+        assert_eq!(data[0].app_metadata, "told");
+        assert_eq!(Schema::try_from(&data[0]).unwrap(), *schema);
+    }
+
+    #[tokio::test]
+    async fn large_batches_travel_in_messages_that_every_client_takes() {
+        let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+        let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..2_000_000))]).unwrap();
+        let batches = stream::iter([Ok(batch)]).boxed();
+        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), batches).try_collect().await.unwrap();
+        assert!(data.len() > 8);
+        assert!(data.iter().all(|message| message.data_body.len() < 4 << 20));
+        let told: Vec<_> = data.iter().filter(|message| !message.app_metadata.is_empty()).collect();
+        assert_eq!(told.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_fault_in_the_stream_keeps_its_code() {
+        let schema = Arc::new(Schema::empty());
+        let fault = FlightError::from(fault::status(Fault::new(ErrorKind::ScanLimit, "scan limit reached")));
+        let error = encode(&schema, Bytes::new(), stream::iter([Err(fault)]).boxed()).try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!(error.code(), tonic::Code::ResourceExhausted);
+        let error = encoding_failed(FlightError::Arrow(arrow::error::ArrowError::ComputeError("a cell".to_owned())));
+        assert_eq!((error.code(), error.message()), (tonic::Code::Internal, "internal error (SQLSTATE XX000)"));
+    }
+
+    #[test]
+    fn the_deadline_of_a_call_is_read_in_every_unit() {
+        let with = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&metadata).map(|at| at.duration_since(Instant::now()).as_secs_f64().round())
+        };
+        assert_eq!(with("2H"), Some(7200.0));
+        assert_eq!(with("3M"), Some(180.0));
+        assert_eq!(with("4S"), Some(4.0));
+        assert_eq!(with("5000m"), Some(5.0));
+        assert_eq!(with("6000000u"), Some(6.0));
+        for bad in ["", "5", "S", "-1S", "1x", "123456789S", "1µ"] {
+            let parsed = bad.parse().ok().and_then(|value| {
+                let mut metadata = MetadataMap::new();
+                metadata.insert("grpc-timeout", value);
+                deadline(&metadata)
+            });
+            assert_eq!(parsed, None, "{bad}");
+        }
+    }
+}
