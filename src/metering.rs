@@ -1,11 +1,12 @@
 //! What it cost: counters where the bytes move, the journal that makes them durable, prices, and the figures that finance reads.
 
 //!
-//! `scan` counts, `account` gathers what one query owes, `journal` keeps it, `price` values it. Who may see the
+//! `scan` counts, `account` gathers what one query owes, `journal` keeps it, `price` values it, `ledger` reads it back. Who may see the
 //! figures is decided in `system`; when a query ends, and how, is decided in `query`.
 
 mod account;
 mod journal;
+pub(crate) mod ledger;
 mod price;
 mod scan;
 
@@ -16,7 +17,7 @@ use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
 pub use journal::Journal;
-pub use price::{Cost, price_at};
+pub use price::{COST_SCALE, Cost, price_at};
 pub use scan::{LimitReached, Meter, PortFault, ReadKind, Reading, metered_store};
 
 /// Which door a query came through.

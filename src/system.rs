@@ -1,6 +1,9 @@
 //! The system tables: `mesh`, `finops`, `audit`, and the catalogs that clients read (`pg_catalog`, `information_schema`). Governed like
 //! any other: what a principal may not see is not in them.
 
+pub mod audit;
+pub mod finops;
+
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;

@@ -1,0 +1,249 @@
+//! Reading the journal back: columns as SQL says them, batches as Arrow wants them, a page at a time.
+//!
+//! Rows of the ledger never change and are numbered as they come, so a reader notes the last number when it begins and then reads pages,
+//! each in a short transaction of its own. That is a consistent picture in bounded memory, and a slow reader never keeps the writer from
+//! tidying its log. Connections are read-only; the writer is not asked.
+
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Decimal128Builder, Int64Builder, ListBuilder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use rusqlite::types::{Value, ValueRef};
+use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
+
+use super::journal::FILE;
+use super::price::{COST_SCALE, Cost};
+use crate::error::{ErrorKind, Fault, Result};
+
+pub(crate) use table::{fixed_table, paged_table};
+
+/// Rows of one page.
+const PAGE: i64 = 8192;
+
+/// The digits of every amount and price: 23 before the point.
+const MONEY_PRECISION: u8 = 38;
+
+/// Digits after the point of a price for a tebibyte, and of a percentage.
+const PRICE_SCALE: u32 = 10;
+
+/// What a column holds, and so how SQLite's value becomes Arrow's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// A number of bytes, rows, milliseconds.
+    Int,
+    /// Microseconds since 1970, UTC.
+    Time,
+    /// An amount, from two SQL columns: its halves.
+    Cost,
+    /// A price for a tebibyte, from text.
+    Price,
+    /// A list of texts, from JSON.
+    Texts,
+}
+
+impl Kind {
+    pub(crate) fn data_type(self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Int => DataType::Int64,
+            Self::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Cost => DataType::Decimal128(MONEY_PRECISION, COST_SCALE as i8),
+            Self::Price => DataType::Decimal128(MONEY_PRECISION, PRICE_SCALE as i8),
+            Self::Texts => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+        }
+    }
+}
+
+/// A column of a system table: its name, what it holds, and the SQL that gives it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) nullable: bool,
+    pub(crate) sql: &'static str,
+}
+
+/// A column that always has a value.
+pub(crate) const fn column(name: &'static str, kind: Kind, sql: &'static str) -> Column {
+    Column { name, kind, nullable: false, sql }
+}
+
+/// A column that may be NULL.
+pub(crate) const fn maybe(name: &'static str, kind: Kind, sql: &'static str) -> Column {
+    Column { name, kind, nullable: true, sql }
+}
+
+/// The columns as Arrow's schema.
+pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
+    let fields: Vec<Field> = columns.iter().map(|column| Field::new(column.name, column.kind.data_type(), column.nullable)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// Where the figures are. Cheap to clone; each reading opens a connection of its own.
+#[derive(Debug, Clone)]
+pub(crate) struct Ledger {
+    path: PathBuf,
+}
+
+impl Ledger {
+    /// The journal of a state folder.
+    pub(crate) fn in_folder(state: &Path) -> Self {
+        Self { path: state.join(FILE) }
+    }
+
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// Whether there is one at all.
+    pub(crate) fn exists(&self) -> bool {
+        self.path.is_file()
+    }
+
+    /// A read-only connection.
+    pub(crate) fn connect(&self) -> Result<Connection> {
+        let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+        let connection = connection.map_err(cannot_read)?;
+        connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
+        Ok(connection)
+    }
+
+    /// All rows of a query that gives few: totals. `sql` gives the columns in order.
+    pub(crate) fn all(&self, columns: &[Column], sql: &str, values: &[Value]) -> Result<RecordBatch> {
+        let connection = self.connect()?;
+        let mut builders = Builders::new(columns);
+        let mut statement = connection.prepare(sql).map_err(cannot_read)?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(cannot_read)?;
+        while let Some(row) = rows.next().map_err(cannot_read)? {
+            builders.push(row, 0).map_err(cannot_read)?;
+        }
+        builders.finish()
+    }
+}
+
+/// A walk over the rows of one table of the journal, in the order in which they were written.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    connection: Connection,
+    columns: &'static [Column],
+    sql: String,
+    values: Vec<Value>,
+    after: i64,
+    last: i64,
+}
+
+impl Walk {
+    /// Begins one: the rows that are there now and for which `condition` holds, in which `values` are `?1`, `?2`, ….
+    pub(crate) fn begin(ledger: &Ledger, columns: &'static [Column], table: &str, condition: &str, values: Vec<Value>) -> Result<Self> {
+        let connection = ledger.connect()?;
+        let last =
+            connection.query_row(&format!("SELECT coalesce(max(entry), 0) FROM {table}"), [], |row| row.get(0)).map_err(cannot_read)?;
+        let list: Vec<&str> = columns.iter().map(|column| column.sql).collect();
+        let (from, to) = (values.len() + 1, values.len() + 2);
+        let sql = format!(
+            "SELECT entry, {} FROM {table} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
+            list.join(", ")
+        );
+        Ok(Self { connection, columns, sql, values, after: 0, last })
+    }
+
+    /// The next page, or `None` at the end.
+    pub(crate) fn page(&mut self) -> Result<Option<RecordBatch>> {
+        let mut builders = Builders::new(self.columns);
+        let mut statement = self.connection.prepare_cached(&self.sql).map_err(cannot_read)?;
+        let window = [Value::Integer(self.after), Value::Integer(self.last)];
+        let mut rows = statement.query(params_from_iter(self.values.iter().chain(&window))).map_err(cannot_read)?;
+        while let Some(row) = rows.next().map_err(cannot_read)? {
+            self.after = row.get(0).map_err(cannot_read)?;
+            builders.push(row, 1).map_err(cannot_read)?;
+        }
+        let batch = builders.finish()?;
+        Ok((batch.num_rows() > 0).then_some(batch))
+    }
+}
+
+fn cannot_read(error: rusqlite::Error) -> Fault {
+    Fault::new(ErrorKind::Storage, "the usage journal cannot be read").with_source(error)
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Int(Int64Builder),
+    Time(TimestampMicrosecondBuilder),
+    Cost(Decimal128Builder),
+    Price(Decimal128Builder),
+    Texts(ListBuilder<StringBuilder>),
+}
+
+/// One Arrow builder a column.
+struct Builders {
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+}
+
+impl Builders {
+    fn new(columns: &[Column]) -> Self {
+        let builders = columns.iter().map(|column| match column.kind {
+            Kind::Text => Builder::Text(StringBuilder::new()),
+            Kind::Int => Builder::Int(Int64Builder::new()),
+            Kind::Time => Builder::Time(TimestampMicrosecondBuilder::new().with_data_type(column.kind.data_type())),
+            Kind::Cost => Builder::Cost(Decimal128Builder::new().with_data_type(column.kind.data_type())),
+            Kind::Price => Builder::Price(Decimal128Builder::new().with_data_type(column.kind.data_type())),
+            Kind::Texts => Builder::Texts(ListBuilder::new(StringBuilder::new())),
+        });
+        Self { schema: schema_of(columns), builders: builders.collect() }
+    }
+
+    /// Takes one row, whose values begin at column `at`.
+    fn push(&mut self, row: &Row<'_>, mut at: usize) -> rusqlite::Result<()> {
+        for builder in &mut self.builders {
+            match builder {
+                Builder::Text(texts) => texts.append_option(text(row.get_ref(at)?)?),
+                Builder::Int(numbers) => numbers.append_option(row.get(at)?),
+                Builder::Time(times) => times.append_option(row.get(at)?),
+                Builder::Cost(costs) => {
+                    costs.append_value(Cost::from_halves(row.get(at)?, row.get(at + 1)?).units());
+                    at += 1;
+                }
+                Builder::Price(prices) => prices.append_option(text(row.get_ref(at)?)?.and_then(price)),
+                Builder::Texts(lists) => {
+                    let list: Vec<String> = text(row.get_ref(at)?)?.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+                    list.iter().for_each(|item| lists.values().append_value(item));
+                    lists.append(true);
+                }
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<RecordBatch> {
+        let arrays = self.builders.into_iter().map(|builder| -> ArrayRef {
+            match builder {
+                Builder::Text(mut texts) => Arc::new(texts.finish()),
+                Builder::Int(mut numbers) => Arc::new(numbers.finish()),
+                Builder::Time(mut times) => Arc::new(times.finish()),
+                Builder::Cost(mut decimals) | Builder::Price(mut decimals) => Arc::new(decimals.finish()),
+                Builder::Texts(mut lists) => Arc::new(lists.finish()),
+            }
+        });
+        RecordBatch::try_new(self.schema, arrays.collect()).map_err(Fault::internal)
+    }
+}
+
+fn text(value: ValueRef<'_>) -> rusqlite::Result<Option<&str>> {
+    Ok(value.as_str_or_null()?)
+}
+
+/// A stored price in units of 10^-10.
+fn price(text: &str) -> Option<i128> {
+    let mut price: rust_decimal::Decimal = text.parse().ok()?;
+    price.rescale(PRICE_SCALE);
+    (price.scale() == PRICE_SCALE).then(|| price.mantissa())
+}

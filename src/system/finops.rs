@@ -1,0 +1,265 @@
+//! `finops`: what was read, by whom, of whom, and what it cost.
+//!
+//! Members of `finops-reader` see everything. Everybody else sees what concerns their own domain: usage and costs where it is the consumer
+//! or the producer, whole queries and budgets only where it is the consumer, because a query's total says something about what else it read.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use rusqlite::types::Value;
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use super::Viewer;
+use crate::catalog::Snapshot;
+use crate::error::{Fault, Result};
+use crate::id::{DomainName, GroupName};
+use crate::identity::Principal;
+use crate::metering::Journal;
+use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
+
+/// Its members see all of `finops`.
+pub const READERS: &str = "finops-reader";
+
+const NAMES: [&str; 4] = ["budgets", "monthly_costs", "queries", "usage"];
+
+const GATEWAY: &str = "(SELECT gateway_id FROM gateway)";
+const USAGE_ID: &str = "(SELECT gateway_id FROM gateway) || '-' || boot || '-' || seq";
+const MONTH: &str = "strftime('%Y-%m', started_at / 1000000, 'unixepoch')";
+
+const USAGE: &[Column] = &[
+    column("usage_id", Kind::Text, USAGE_ID),
+    column("query_id", Kind::Text, "query_id"),
+    column("gateway_id", Kind::Text, GATEWAY),
+    column("started_at", Kind::Time, "started_at"),
+    column("ended_at", Kind::Time, "ended_at"),
+    column("principal", Kind::Text, "principal"),
+    column("consumer_domain", Kind::Text, "consumer_domain"),
+    maybe("purpose", Kind::Text, "purpose"),
+    column("protocol", Kind::Text, "protocol"),
+    maybe("application_name", Kind::Text, "application_name"),
+    column("producer_domain", Kind::Text, "producer_domain"),
+    column("product", Kind::Text, "product"),
+    column("port", Kind::Text, "port"),
+    column("product_version", Kind::Text, "product_version"),
+    column("table_version", Kind::Text, "table_version"),
+    column("bytes_scanned", Kind::Int, "bytes_from_storage + bytes_from_cache"),
+    column("bytes_from_storage", Kind::Int, "bytes_from_storage"),
+    column("bytes_from_cache", Kind::Int, "bytes_from_cache"),
+    column("bytes_metadata", Kind::Int, "bytes_metadata"),
+    column("storage_requests", Kind::Int, "storage_requests"),
+    column("rows_returned", Kind::Int, "rows_returned"),
+    column("outcome", Kind::Text, "outcome"),
+    maybe("price_id", Kind::Text, "price_id"),
+    maybe("unit_price", Kind::Price, "unit_price"),
+    maybe("currency", Kind::Text, "currency"),
+    column("cost", Kind::Cost, "cost_micros, cost_rest"),
+];
+
+const QUERIES: &[Column] = &[
+    column("query_id", Kind::Text, "query_id"),
+    column("gateway_id", Kind::Text, GATEWAY),
+    column("started_at", Kind::Time, "started_at"),
+    column("ended_at", Kind::Time, "ended_at"),
+    column("principal", Kind::Text, "principal"),
+    column("consumer_domain", Kind::Text, "consumer_domain"),
+    maybe("purpose", Kind::Text, "purpose"),
+    column("protocol", Kind::Text, "protocol"),
+    maybe("application_name", Kind::Text, "application_name"),
+    column("statement_digest", Kind::Text, "statement_digest"),
+    column("duration_ms", Kind::Int, "duration_ms"),
+    column("queued_ms", Kind::Int, "queued_ms"),
+    column("rows_returned", Kind::Int, "rows_returned"),
+    column("outcome", Kind::Text, "outcome"),
+    maybe("sqlstate", Kind::Text, "sqlstate"),
+    column(
+        "bytes_scanned",
+        Kind::Int,
+        "(SELECT coalesce(sum(bytes_from_storage + bytes_from_cache), 0) FROM usage u WHERE u.query_id = queries.query_id)",
+    ),
+    column(
+        "cost",
+        Kind::Cost,
+        "(SELECT coalesce(sum(cost_micros), 0) FROM usage u WHERE u.query_id = queries.query_id),
+         (SELECT coalesce(sum(cost_rest), 0) FROM usage u WHERE u.query_id = queries.query_id)",
+    ),
+];
+
+const MONTHLY: &[Column] = &[
+    column("month", Kind::Text, MONTH),
+    column("consumer_domain", Kind::Text, "consumer_domain"),
+    maybe("cost_center", Kind::Text, "cost_center"),
+    column("producer_domain", Kind::Text, "producer_domain"),
+    column("product", Kind::Text, "product"),
+    column("queries", Kind::Int, "count(DISTINCT query_id)"),
+    column("bytes_scanned", Kind::Int, "sum(bytes_from_storage + bytes_from_cache)"),
+    column("cost", Kind::Cost, "sum(cost_micros), sum(cost_rest)"),
+    maybe("currency", Kind::Text, "currency"),
+];
+
+const SPENT: &[Column] = &[column("consumer_domain", Kind::Text, ""), column("spent", Kind::Cost, "")];
+
+/// The tables of this schema, sorted.
+pub fn names() -> &'static [&'static str] {
+    &NAMES
+}
+
+/// The columns of a table.
+pub fn schema(name: &str) -> Option<SchemaRef> {
+    match name {
+        "usage" => Some(schema_of(USAGE)),
+        "queries" => Some(schema_of(QUERIES)),
+        "monthly_costs" => Some(schema_of(MONTHLY)),
+        "budgets" => Some(budget_schema()),
+        _ => None,
+    }
+}
+
+/// The table with what the viewer may see of it.
+pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
+    view(name, &viewer.principal, &viewer.snapshot, &viewer.journal)
+}
+
+fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
+    let ledger = Ledger::at(journal.path());
+    let whose = Whose::of(principal, READERS);
+    match name {
+        "usage" => {
+            let (condition, values) = whose.either();
+            paged_table(schema_of(USAGE), move || Walk::begin(&ledger, USAGE, "usage", condition, values.clone()))
+        }
+        "queries" => {
+            let (condition, values) = whose.consumer();
+            paged_table(schema_of(QUERIES), move || Walk::begin(&ledger, QUERIES, "queries", condition, values.clone()))
+        }
+        "monthly_costs" => {
+            let (condition, values) = whose.either();
+            fixed_table(schema_of(MONTHLY), move || monthly(&ledger, condition, &values))
+        }
+        "budgets" => {
+            let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
+            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &journal.now().format("%Y-%m").to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// Whose rows a viewer sees.
+#[derive(Debug, Clone)]
+pub(super) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of one domain.
+    Domain(DomainName),
+}
+
+impl Whose {
+    /// All for members of `readers`.
+    pub(super) fn of(principal: &Principal, readers: &str) -> Self {
+        if principal.in_any(&[GroupName::new(readers)]) { Self::All } else { Self::Domain(principal.domain.clone()) }
+    }
+
+    fn either(&self) -> (&'static str, Vec<Value>) {
+        self.condition("consumer_domain = ?1 OR producer_domain = ?1")
+    }
+
+    fn consumer(&self) -> (&'static str, Vec<Value>) {
+        self.condition("consumer_domain = ?1")
+    }
+
+    fn condition(&self, own: &'static str) -> (&'static str, Vec<Value>) {
+        match self {
+            Self::All => ("TRUE", Vec::new()),
+            Self::Domain(domain) => (own, vec![Value::Text(domain.as_str().to_owned())]),
+        }
+    }
+
+    fn includes(&self, domain: &DomainName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Domain(own) => own == domain,
+        }
+    }
+}
+
+fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordBatch> {
+    let list: Vec<&str> = MONTHLY.iter().map(|column| column.sql).collect();
+    let sql = format!("SELECT {} FROM usage WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
+    ledger.all(MONTHLY, &sql, values)
+}
+
+fn budget_schema() -> SchemaRef {
+    let money = Kind::Cost.data_type();
+    Arc::new(Schema::new(vec![
+        Field::new("consumer_domain", DataType::Utf8, false),
+        Field::new("month", DataType::Utf8, false),
+        Field::new("budget", money.clone(), false),
+        Field::new("spent", money.clone(), false),
+        Field::new("remaining", money, false),
+        Field::new("percent", DataType::Decimal128(38, 2), true),
+        Field::new("action", DataType::Utf8, false),
+    ]))
+}
+
+/// Each domain's budget against what it has spent this month. Spending in another currency than the mesh's does not count.
+fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> Result<RecordBatch> {
+    let sql = format!(
+        "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
+         WHERE started_at >= ?1 AND {MONTH} = ?2 AND currency = ?3 GROUP BY consumer_domain"
+    );
+    let first = month_start(month).unwrap_or_default();
+    let values = [Value::Integer(first), Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
+    let spent = spending(&ledger.all(SPENT, &sql, &values)?);
+
+    let (mut domains, mut months, mut actions) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let amount = || Decimal128Builder::new().with_data_type(Kind::Cost.data_type());
+    let (mut budget, mut used, mut remaining) = (amount(), amount(), amount());
+    let mut percent = Decimal128Builder::new().with_data_type(DataType::Decimal128(38, 2));
+    let own = snapshot.domains.values().filter(|domain| whose.includes(&domain.name));
+    for (domain, monthly) in own.filter_map(|domain| Some((domain, domain.budget.as_ref()?))) {
+        let spent = spent.iter().find(|(name, _)| name == domain.name.as_str()).map_or(0, |(_, units)| *units);
+        let granted = units(monthly.monthly);
+        domains.append_value(domain.name.as_str());
+        months.append_value(month);
+        budget.append_value(granted);
+        used.append_value(spent);
+        remaining.append_value(granted.saturating_sub(spent));
+        percent.append_option(spent.saturating_mul(10_000).checked_div(granted));
+        actions.append_value(if monthly.block { "block" } else { "warn" });
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(domains.finish()),
+        Arc::new(months.finish()),
+        Arc::new(budget.finish()),
+        Arc::new(used.finish()),
+        Arc::new(remaining.finish()),
+        Arc::new(percent.finish()),
+        Arc::new(actions.finish()),
+    ];
+    RecordBatch::try_new(budget_schema(), columns).map_err(Fault::internal)
+}
+
+fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Decimal128Type;
+    let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
+    domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
+}
+
+fn units(amount: Decimal) -> i128 {
+    let mut amount = amount.round_dp_with_strategy(crate::metering::COST_SCALE, RoundingStrategy::MidpointNearestEven);
+    amount.rescale(crate::metering::COST_SCALE);
+    // A budget too large for this scale is too large to be reached.
+    let missing = crate::metering::COST_SCALE.saturating_sub(amount.scale());
+    amount.mantissa().saturating_mul(10_i128.saturating_pow(missing))
+}
+
+/// The first microsecond of a month written `2026-11`.
+fn month_start(month: &str) -> Option<i64> {
+    let day: chrono::NaiveDate = format!("{month}-01").parse().ok()?;
+    Some(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
+}
+
+#[cfg(test)]
+mod tests;
