@@ -1,6 +1,9 @@
 //! The doors: PostgreSQL, Flight, HTTP. They differ in decoding and encoding only; all queries go through `query`.
 
+mod accept;
 pub mod flight;
+pub mod http;
+pub mod tls;
 
 use std::sync::Arc;
 
