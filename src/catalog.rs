@@ -3,14 +3,34 @@
 //! A folder of YAML files is loaded into an immutable [`Snapshot`]; a reload makes a new one and a query keeps the one it began with.
 //! Nothing here opens data: whether a port can be read is the business of `ports`.
 
+mod domain;
+mod folder;
+mod live;
+mod load;
+mod location;
+mod manifest;
+mod mesh;
+mod names;
+mod ports;
+mod read;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod types;
+mod values;
+mod yaml;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use rust_decimal::Decimal;
 
-use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortName, ProductId, ProductName};
+use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
+
+pub use live::Catalog;
 
 /// The catalog at one moment. Immutable.
 #[derive(Debug)]
@@ -29,14 +49,6 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
 }
 
-impl Snapshot {
-    /// Finds what a SQL name means: `<product>`, `<product>_v<major>`, `<product>__<port>`, `<product>_v<major>__<port>`. A product whose
-    /// name itself looks like a pinned one wins. Drafts are found too; who may read them is decided elsewhere.
-    pub fn resolve(&self, schema: &str, table: &str) -> Option<PortRef> {
-        todo!("{schema}{table}")
-    }
-}
-
 /// A product version together with one of its ports: what a table name means.
 #[derive(Debug, Clone)]
 pub struct PortRef {
@@ -49,12 +61,13 @@ pub struct PortRef {
 impl PortRef {
     /// The port.
     pub fn port(&self) -> &Port {
-        todo!()
+        #[expect(clippy::indexing_slicing, reason = "only `PortRef::at` and code that counts the ports make an index")]
+        &self.product.ports[self.port]
     }
 
     /// Its identity.
-    pub fn id(&self) -> crate::id::PortId {
-        todo!()
+    pub fn id(&self) -> PortId {
+        PortId { product: self.product.id.clone(), major: self.product.version.major, port: self.port().name.clone() }
     }
 }
 
@@ -73,6 +86,21 @@ pub struct Mesh {
     pub column_pattern: Option<String>,
     /// Columns that every product with a term must have.
     pub required_columns: Vec<RequiredColumn>,
+    /// The regions that there are; where it is empty, any.
+    pub regions: Vec<String>,
+}
+
+impl Mesh {
+    /// The rule that holds for a label: its own, else that of its nearest ancestor, with the label under which it was written.
+    pub fn rule_for(&self, label: &str) -> Option<(&str, &ClassificationRule)> {
+        let mut label = label;
+        loop {
+            if let Some((known, rule)) = self.classifications.get_key_value(label) {
+                return Some((known, rule));
+            }
+            label = label.rsplit_once('.')?.0;
+        }
+    }
 }
 
 /// A price with its validity.
@@ -183,7 +211,7 @@ pub struct Owner {
 }
 
 /// A product with its live major versions.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Product {
     /// Its name.
     pub id: ProductId,
@@ -194,7 +222,9 @@ pub struct Product {
 impl Product {
     /// The newest live major: the highest that is not a draft, else the highest.
     pub fn newest(&self) -> &Arc<ProductVersion> {
-        todo!()
+        let newest = self.versions.values().rev().find(|version| version.status != Status::Draft);
+        #[expect(clippy::expect_used, reason = "a product is made with its first version and versions are never taken out")]
+        newest.or_else(|| self.versions.values().next_back()).expect("a product has a version")
     }
 }
 
@@ -327,7 +357,7 @@ pub struct ColumnType {
     pub arrow: DataType,
 }
 
-/// What a product promises about time and availability.
+/// What a product promises: its time, its availability, and how it is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Sla {
     /// How old the data may be.
@@ -336,6 +366,10 @@ pub struct Sla {
     pub availability: Option<f64>,
     /// As the manifest words it.
     pub latency: Option<String>,
+    /// How long its rows are kept.
+    pub retention: Option<std::time::Duration>,
+    /// How it is encrypted at rest, as the manifest words it.
+    pub encryption: Option<String>,
 }
 
 /// A quality check as the manifest words it. Run at registration, in a later version.
@@ -372,7 +406,7 @@ pub struct ColumnMaskRule {
 }
 
 /// A file and a place in it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Origin {
     /// Relative to the catalog's folder, with `/`.
     pub file: String,
@@ -413,24 +447,33 @@ pub enum Severity {
     Warning,
 }
 
-/// The live catalog: loads a folder, watches it, and hands out the newest snapshot. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Catalog(());
-
-impl Catalog {
-    /// Loads a folder. Problems of single files are in the snapshot; an error is a folder or a `mesh.yaml` that cannot be used at all.
-    pub fn open(folder: &std::path::Path) -> crate::error::Result<Self> {
-        todo!("{folder:?}")
+impl fmt::Display for Origin {
+    /// `file`, `file:line` or `file:line:column`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.line > 0 && self.column > 0 {
+            write!(f, ":{}", self.column)?;
+        }
+        Ok(())
     }
+}
 
-    /// The newest snapshot.
-    pub fn current(&self) -> Arc<Snapshot> {
-        todo!()
+impl Severity {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
     }
+}
 
-    /// Watches the folder until the token is cancelled; a change becomes a new snapshot within a second.
-    pub async fn watch(&self, stop: tokio_util::sync::CancellationToken) {
-        let _ = stop;
-        todo!()
+impl fmt::Display for Problem {
+    /// `file:line:column: error: what`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.origin, self.severity.as_str(), self.message)
     }
 }

@@ -1,0 +1,1 @@
+//! Broken files and the one line that is said about each.
