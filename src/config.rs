@@ -120,7 +120,17 @@ pub struct ConfigError {
     lines: Vec<String>,
 }
 
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let failed = |message: String| ConfigError { lines: vec![format!("{}: {message}", path.display())] };
+    let bytes = document::read_bounded(path, MAX_FILE).map_err(|error| failed(error.to_string()))?;
+    String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8".to_owned()))
+}
+
 impl ConfigError {
+    fn of(path: &Path, problems: &[document::Problem]) -> Self {
+        Self { lines: problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect() }
+    }
+
     /// The mistakes, each with its place.
     pub fn lines(&self) -> &[String] {
         &self.lines
@@ -136,12 +146,24 @@ impl fmt::Display for ConfigError {
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let failed = |message: String| ConfigError { lines: vec![format!("{}: {message}", path.display())] };
-        let bytes = document::read_bounded(path, MAX_FILE).map_err(|error| failed(error.to_string()))?;
-        let text = String::from_utf8(bytes).map_err(|_| failed("the file is not UTF-8".to_owned()))?;
+        let text = read_text(path)?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, base, &|name| std::env::var(name).ok())
             .map_err(|problems| ConfigError { lines: problems.iter().map(|problem| format!("{}:{problem}", path.display())).collect() })
+    }
+
+    /// What holds where there is no file. Paths are relative to the working directory.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        Self::parse("", Path::new(""), &|_| None).map_err(|problems| ConfigError::of(Path::new(DEFAULT_FILE), &problems))
+    }
+
+    /// The users file that a configuration names. Reads nothing else of it, so that whoever manages users needs none of its secrets.
+    pub fn load_users_path(path: &Path) -> Result<PathBuf, ConfigError> {
+        let text = read_text(path)?;
+        let mut reader = Reader::new(&text, path.parent().unwrap_or(Path::new("")), &|_| None);
+        let identity: keys::Identity = reader.section();
+        reader.finish().map_err(|problems| ConfigError::of(path, &problems))?;
+        Ok(identity.users)
     }
 
     /// Checks a text. Relative paths are relative to `base`; `env` answers for the environment.

@@ -1,6 +1,7 @@
 //! meshgate: the SQL gateway of a data mesh.
 
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -1,0 +1,70 @@
+//! The command line: one file a command. Exit codes: 0, 1 failed, 2 usage.
+
+mod user;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::DEFAULT_FILE;
+
+/// The SQL gateway of a data mesh: governed, metered queries over PostgreSQL and Arrow Flight.
+#[derive(Debug, Parser)]
+#[command(name = "meshgate", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    User(user::Args),
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It could not be done: exit code 1.
+    #[error("{0}")]
+    Failed(String),
+    /// It was asked in a wrong way: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Failure {
+    /// It could not be done, for this reason.
+    pub fn failed(reason: impl std::fmt::Display) -> Self {
+        Self::Failed(reason.to_string())
+    }
+}
+
+impl Cli {
+    /// Does what is asked.
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::User(args) => user::run(&args),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                // Standard error may be gone; there is nobody else to tell.
+                let _ = writeln!(std::io::stderr(), "meshgate: {failure}");
+                ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+            }
+        }
+    }
+}
+
+/// The file that is named; without one `meshgate.toml`, and the defaults where there is no such file.
+fn config_file(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()))
+}
+
+/// Prints a line for people or pipes; a reader that went away is no failure.
+fn print_line(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
