@@ -1,5 +1,6 @@
 //! The command line: one file a command. Exit codes: 0, 1 failed, 2 usage.
 
+pub mod report;
 mod user;
 
 use std::io::Write as _;

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::id::PortId;
 
 /// How long a settlement waits for the last read of its query. A read that is still under way then is charged in a row of its own.
-const LAST_READ: Duration = Duration::from_secs(2);
+const LAST_READ: Duration = Duration::from_secs(1);
 
 /// What one query owes. Dropped without [`Account::settle`], it is settled as `cancelled` once its last read is over.
 #[derive(Debug)]
@@ -210,7 +210,6 @@ impl QueryState {
 
 impl Drop for QueryState {
     fn drop(&mut self) {
-        self.link.leave(self.number);
         let readings = self.readings();
         match std::mem::take(self.phase.get_mut()) {
             Phase::Sealed(written) => {
@@ -226,6 +225,7 @@ impl Drop for QueryState {
                 self.link.settle(settlement, waiter);
             }
         }
+        self.link.leave(self.number);
     }
 }
 

@@ -53,9 +53,14 @@ struct Handle {
 impl Journal {
     /// Opens or makes the journal in `folder`, checks it, and settles what an earlier process left unfinished as `crashed`.
     pub fn open(folder: &Path, clock: Clock) -> Result<Self> {
+        let store = schema::Store::open(folder, clock.now())?;
+        Self::over(store, folder, clock)
+    }
+
+    /// Starts the writer.
+    fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
         let link = Arc::new(Link::new(queue, clock));
-        let store = schema::Store::open(folder, link.now())?;
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run()).map_err(Fault::internal)?;

@@ -52,6 +52,11 @@ impl Cost {
         self.0
     }
 
+    /// From the value of a `Decimal128(38, 15)`.
+    pub fn from_units(units: i128) -> Self {
+        Self(units)
+    }
+
     /// Both together.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {

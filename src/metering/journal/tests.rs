@@ -1,8 +1,10 @@
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OpenFlags};
 
+use super::schema::Store;
 use super::*;
 use crate::catalog::Price;
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
@@ -79,8 +81,6 @@ async fn until(mut holds: impl FnMut() -> bool) {
     panic!("it did not come to hold within ten seconds");
 }
 
-use std::time::Duration;
-
 #[tokio::test]
 async fn a_settled_query_is_on_disk_before_settle_answers() {
     let folder = tempfile::tempdir().expect("folder");
@@ -110,4 +110,297 @@ async fn an_account_that_nobody_settles_is_cancelled_when_its_last_read_is_over(
     drop(meter);
     until(|| !settled(folder.path()).is_empty()).await;
     assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 99)] if outcome == "cancelled"));
+}
+
+#[tokio::test]
+async fn beginning_a_query_writes_nothing_and_a_query_without_ports_is_in_the_ledger_all_the_same() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    assert_eq!(settled(folder.path()), []);
+    account.settle(Outcome::Failed, Some("22012"), 0).await.expect("settles");
+    assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 0)] if outcome == "failed"));
+}
+
+#[tokio::test]
+async fn a_port_that_was_opened_has_a_row_even_where_nothing_was_read() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.2.0", "");
+    account.meter(&port("a"), "1.2.0", "41");
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    let rows = one_text(folder.path(), "SELECT count(*) || ' ' || table_version || ' ' || product_version FROM usage");
+    assert_eq!(rows, "1 41 1.2.0");
+}
+
+fn one_text(folder: &Path, sql: &str) -> String {
+    let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("opens");
+    connection.query_row(sql, [], |row| row.get(0)).expect("one row")
+}
+
+#[tokio::test]
+async fn after_a_kill_the_unfinished_are_crashed_at_their_last_progress_and_the_finished_are_there_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let done = journal.begin(start()).expect("begins");
+    done.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 5);
+    done.settle(Outcome::Completed, None, 1).await.expect("settles");
+
+    let running = journal.begin(start()).expect("begins");
+    let meter = running.meter(&port("a"), "1.0.0", "7");
+    meter.add(ReadKind::Data, PROGRESS_BYTES + 3);
+    until(|| one_text(folder.path(), "SELECT count(*) || '' FROM open") == "1").await;
+
+    let copy = as_after_a_kill(folder.path());
+    for _ in 0..2 {
+        let reopened = open(copy.path());
+        let rows = settled(copy.path());
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        assert_eq!((rows[0].1.as_str(), rows[0].2), ("completed", 5));
+        assert_eq!((rows[1].1.as_str(), rows[1].2), ("crashed", PROGRESS_BYTES as i64 + 3));
+        assert_eq!(one_text(copy.path(), "SELECT count(*) || '' FROM open"), "0");
+        reopened.close().await.expect("closes");
+    }
+    let ids = one_text(copy.path(), "SELECT group_concat(boot || '-' || seq, ' ' ORDER BY entry) FROM usage");
+    assert_eq!(ids, "1-1 2-1");
+}
+
+#[tokio::test]
+async fn progress_is_durable_within_a_second_however_little_was_read() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 1);
+    let began = std::time::Instant::now();
+    until(|| one_text(folder.path(), "SELECT count(*) || '' FROM open") == "1").await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    assert_eq!(one_text(folder.path(), "SELECT count(*) || '' FROM open"), "0");
+}
+
+#[tokio::test]
+async fn what_is_read_after_the_settlement_becomes_a_row_of_its_own() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    let held = account.meter(&port("a"), "1.0.0", "7");
+    held.add(ReadKind::Data, 10);
+    account.settle(Outcome::Completed, None, 1).await.expect("settles although a read is under way");
+    held.add(ReadKind::Data, 4);
+    drop(held);
+    until(|| settled(folder.path()).iter().any(|(_, _, bytes)| *bytes == 14)).await;
+    assert_eq!(settled(folder.path()).len(), 1);
+    assert_eq!(one_text(folder.path(), "SELECT group_concat(outcome) FROM usage"), "completed,completed");
+}
+
+#[tokio::test]
+async fn a_settlement_that_nobody_waits_for_still_happens_as_it_was_told() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    let held = account.meter(&port("a"), "1.0.0", "7");
+    {
+        let mut settling = std::pin::pin!(account.settle(Outcome::LimitExceeded, Some("53400"), 0));
+        assert!(futures::poll!(settling.as_mut()).is_pending());
+    }
+    held.add(ReadKind::Data, 8);
+    drop(held);
+    until(|| !settled(folder.path()).is_empty()).await;
+    assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 8)] if outcome == "limit_exceeded"));
+}
+
+#[tokio::test]
+async fn closing_settles_what_runs_and_leaves_one_whole_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 6);
+    journal.close().await.expect("closes");
+    journal.close().await.expect("twice is once");
+    assert!(!journal.is_writable());
+    assert_eq!(journal.begin(start()).expect_err("is closed").message(), "the usage journal cannot be written");
+    let lone = tempfile::tempdir().expect("folder");
+    std::fs::copy(folder.path().join(FILE), lone.path().join(FILE)).expect("copies");
+    assert!(matches!(settled(lone.path()).as_slice(), [(_, outcome, 6)] if outcome == "cancelled"));
+    account.settle(Outcome::Completed, None, 0).await.expect_err("it was settled without it");
+    assert_eq!(settled(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn two_processes_cannot_open_one_journal() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let fault = Journal::open(folder.path(), Clock::system()).expect_err("is in use");
+    assert_eq!((fault.sqlstate(), fault.message()), ("58030", "the usage journal is in use by another gateway"));
+    journal.close().await.expect("closes");
+    open(folder.path());
+}
+
+#[tokio::test]
+async fn boots_count_up_and_the_gateway_keeps_its_id() {
+    let folder = tempfile::tempdir().expect("folder");
+    let first = open(folder.path());
+    let id = first.gateway_id().to_owned();
+    first.close().await.expect("closes");
+    let second = open(folder.path());
+    assert_eq!(second.gateway_id(), id);
+    assert_eq!(one_text(folder.path(), "SELECT max(boot) || '' FROM boots"), "2");
+}
+
+#[test]
+fn a_damaged_or_foreign_file_is_refused_in_one_clear_line() {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join(FILE), "this is no database, but it is longer than a header of one hundred bytes, ".repeat(9))
+        .expect("writes");
+    let fault = Journal::open(folder.path(), Clock::system()).expect_err("no database");
+    assert_eq!((fault.sqlstate(), fault.message()), ("58030", "the usage journal is damaged"));
+
+    let folder = tempfile::tempdir().expect("folder");
+    Connection::open(folder.path().join(FILE)).and_then(|c| c.execute_batch("CREATE TABLE x (y); PRAGMA user_version = 3")).expect("makes");
+    let fault = Journal::open(folder.path(), Clock::system()).expect_err("another program's");
+    assert_eq!(fault.message(), "the usage journal's file belongs to another program");
+}
+
+#[tokio::test]
+async fn a_page_that_was_overwritten_is_found_when_the_journal_is_opened() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    for _ in 0..200 {
+        journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 0).await.expect("settles");
+    }
+    journal.close().await.expect("closes");
+    let path = folder.path().join(FILE);
+    let mut bytes = std::fs::read(&path).expect("reads");
+    let rows = one_text(folder.path(), "SELECT rootpage || '' FROM sqlite_schema WHERE name = 'queries'");
+    let page: usize = rows.parse().expect("a page");
+    bytes[(page - 1) * 4096..page * 4096].fill(0xa5);
+    std::fs::write(&path, bytes).expect("writes");
+    let fault = Journal::open(folder.path(), Clock::system()).expect_err("is damaged");
+    assert_eq!(fault.message(), "the usage journal is damaged");
+}
+
+fn decision(reason: String) -> DecisionRecord {
+    DecisionRecord {
+        decided_at: noon(),
+        query_id: QueryId::generate(),
+        principal: PrincipalName::new("ann"),
+        consumer_domain: DomainName::new("marketing").expect("name"),
+        product: "claims.a".into(),
+        permitted: true,
+        reasons: vec![reason],
+        row_filters: vec![],
+        masks: vec![],
+        policy_revision: "r".into(),
+    }
+}
+
+#[tokio::test]
+async fn decisions_are_durable_with_the_settlement_that_follows() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let account = journal.begin(start()).expect("begins");
+    journal.decisions(vec![decision("because".into()), decision("also".into())]);
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    let copy = as_after_a_kill(folder.path());
+    assert_eq!(one_text(copy.path(), "SELECT group_concat(reasons) FROM decisions"), r#"["because"],["also"]"#);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_queries_and_nothing_is_lost_once_there_is_room() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), noon()).expect("opens");
+    store.connection().pragma_update(None, "max_page_count", 200).expect("limits");
+    let journal = Journal::over(store, folder.path(), Clock::fixed(noon())).expect("starts");
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 77);
+
+    journal.decisions(vec![decision("x".repeat(600_000))]);
+    until(|| one_text(folder.path(), "SELECT count(*) || '' FROM decisions") == "1").await;
+    journal.decisions(vec![decision("y".repeat(600_000))]);
+    until(|| !journal.is_writable()).await;
+    let fault = journal.begin(start()).expect_err("cannot be written");
+    assert_eq!((fault.sqlstate(), fault.message()), ("58030", "the usage journal cannot be written"));
+    let fault = account.settle(Outcome::Completed, None, 1).await.expect_err("cannot be written");
+    assert_eq!(fault.sqlstate(), "58030");
+
+    let operator = Connection::open(folder.path().join(FILE)).expect("opens");
+    operator.execute("DELETE FROM decisions", []).expect("makes room");
+    until(|| journal.is_writable()).await;
+    assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 77)] if outcome == "failed"));
+    assert_eq!(one_text(folder.path(), "SELECT substr(reasons, 1, 3) FROM decisions"), r#"["y"#);
+}
+
+#[tokio::test]
+async fn after_a_write_that_failed_for_another_reason_nothing_is_tried_again() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let operator = Connection::open(folder.path().join(FILE)).expect("opens");
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7");
+    operator.execute_batch("DROP TABLE usage").expect("breaks it");
+    account.settle(Outcome::Completed, None, 1).await.expect_err("cannot be written");
+    assert!(!journal.is_writable());
+    assert_eq!(journal.begin(start()).expect_err("is broken").sqlstate(), "58030");
+    journal.close().await.expect_err("it did not end well");
+    assert_eq!(settled_queries(folder.path()), 0);
+}
+
+fn settled_queries(folder: &Path) -> usize {
+    one_text(folder, "SELECT count(*) || '' FROM queries").parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_number_at_once_is_each_settled_exactly_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let tasks: Vec<_> = (0..16)
+        .map(|task| {
+            let journal = journal.clone();
+            tokio::spawn(async move {
+                for at in 0..50_u64 {
+                    let account = journal.begin(start()).expect("begins");
+                    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, at);
+                    match (task + at) % 3 {
+                        0 => account.settle(Outcome::Completed, None, at).await.expect("settles"),
+                        1 => drop(account),
+                        _ => account.settle(Outcome::Cancelled, Some("57014"), at).await.expect("settles"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("ends");
+    }
+    journal.close().await.expect("closes");
+    let rows = settled(folder.path());
+    assert_eq!(rows.len(), 800);
+    assert_eq!(rows.iter().map(|row| row.2).sum::<i64>(), 16 * (0..50).sum::<i64>());
+    assert_eq!(one_text(folder.path(), "SELECT count(DISTINCT query_id) || ' ' || count(*) FROM usage"), "800 800");
+}
+
+#[tokio::test]
+async fn whether_what_did_not_complete_is_charged_is_the_prices_to_say() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    for (charge_failed, outcome) in [(true, Outcome::Failed), (false, Outcome::Failed), (false, Outcome::Completed)] {
+        let mut start = start();
+        if let Some((price, _)) = &mut start.price {
+            (price.charge_failed, price.minimum_per_query) = (charge_failed, 1 << 40);
+        }
+        let account = journal.begin(start).expect("begins");
+        account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 1);
+        account.settle(outcome, None, 0).await.expect("settles");
+    }
+    assert_eq!(one_text(folder.path(), "SELECT group_concat(cost_micros) FROM usage"), "5000000,0,5000000");
+}
+
+#[test]
+fn the_ledger_is_not_changed_even_by_hand() {
+    let folder = tempfile::tempdir().expect("folder");
+    let _journal = open(folder.path());
+    let operator = Connection::open(folder.path().join(FILE)).expect("opens");
+    operator.execute_batch("INSERT INTO decisions VALUES (1, 0, 'q', 'p', 'd', 'x.y', 1, '[]', '[]', '[]', 'r')").expect("inserts");
+    assert!(operator.execute_batch("UPDATE decisions SET product = 'z'").is_err());
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::record::Settlement;
 use super::schema::Store;
-use super::{DecisionRecord, Entry, Health, Link, Settled};
+use super::{DecisionRecord, Entry, Health, Link, MAX_QUEUED, Settled};
 
 /// How often the progress of running queries is made durable: twice as often as is promised.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -184,6 +184,10 @@ impl Writer {
             batch.answer(Settled::Lost);
             batch.progress.clear();
             batch.settlements.iter_mut().for_each(Settlement::unacknowledged);
+            if batch.decisions.len() > MAX_QUEUED {
+                tracing::error!(lost = batch.decisions.len() - MAX_QUEUED, "decisions could not be recorded");
+                batch.decisions.truncate(MAX_QUEUED);
+            }
             self.backlog = Some(batch);
         } else {
             tracing::error!(%error, "the usage journal cannot be written; no query is admitted until the gateway was restarted");

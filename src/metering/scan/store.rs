@@ -291,7 +291,7 @@ async fn collect(mut body: BoxStream<'static, Result<Bytes>>, length: u64) -> Re
 }
 
 /// Ranges with what lies close between them, in order. The same ranges always merge to the same, whoever else is reading.
-fn merge(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
+pub(super) fn merge(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable_by_key(|range| (range.start, range.end));
     let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());

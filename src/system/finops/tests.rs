@@ -1,1 +1,195 @@
+use std::path::Path;
 
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
+
+use super::*;
+use crate::catalog::{Catalog, Price};
+use crate::clock::Clock;
+use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
+use crate::metering::{Outcome, Protocol, QueryStart, ReadKind};
+
+const GIB: u64 = 1 << 30;
+
+fn domain(name: &str) -> DomainName {
+    DomainName::new(name).expect("name")
+}
+
+/// A mesh of three domains, of which marketing has a budget.
+fn snapshot(folder: &Path) -> Arc<Snapshot> {
+    let mesh = "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {name: m}\nspec: {currency: USD}\n";
+    std::fs::write(folder.join("mesh.yaml"), mesh).expect("writes");
+    for (name, budget) in [("marketing", "budget: {monthly: \"2.00\", alerts: [50], action: block}"), ("claims", ""), ("finance", "")] {
+        std::fs::create_dir(folder.join(name)).expect("makes");
+        let text = format!(
+            "apiVersion: datamesh.io/v1\nkind: Domain\nmetadata: {{name: {name}}}\nspec:\n  owner: {{team: t, contact: c@x.example}}\n  {budget}\n"
+        );
+        std::fs::write(folder.join(name).join("domain.yaml"), text).expect("writes");
+    }
+    Catalog::open(folder).expect("loads").current()
+}
+
+fn principal(name: &str, own: &str, groups: &[&str]) -> Principal {
+    let groups = groups.iter().map(|group| GroupName::new(group)).collect();
+    Principal { name: PrincipalName::new(name), domain: domain(own), groups, attributes: Default::default() }
+}
+
+async fn query(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]) {
+    let price = Price {
+        id: "standard".into(),
+        from: journal.now().date_naive(),
+        per_tib: "1024".parse().expect("decimal"),
+        round_to: 1,
+        minimum_per_query: 0,
+        charge_failed: true,
+    };
+    let start = QueryStart {
+        query_id: QueryId::generate(),
+        started_at: journal.now(),
+        principal: PrincipalName::new("someone"),
+        consumer_domain: domain(consumer),
+        cost_center: Some("CC-1".into()),
+        purpose: Some("pricing".into()),
+        protocol: Protocol::Flight,
+        application_name: Some("notebook".into()),
+        statement_digest: "d1".into(),
+        queued_ms: 3,
+        price: Some((price, "USD".into())),
+        max_scan_bytes: None,
+    };
+    let account = journal.begin(start).expect("begins");
+    for (producer, product, bytes) in reads {
+        let product = ProductId { domain: domain(producer), product: ProductName::new(product).expect("name") };
+        let port = PortId { product, major: 1, port: PortName::new("sql").expect("name") };
+        let meter = account.meter(&port, "1.0.0", "v7");
+        meter.add(ReadKind::Data, *bytes);
+        meter.add(ReadKind::Metadata, 11);
+        meter.request();
+    }
+    account.settle(Outcome::Completed, None, 4).await.expect("settles");
+}
+
+struct World {
+    journal: Journal,
+    snapshot: Arc<Snapshot>,
+    _folders: [tempfile::TempDir; 2],
+}
+
+/// Marketing reads claims (1 GiB, 1 USD) and finance (0.5 GiB) in one query, finance reads claims (2 GiB) in another.
+async fn world() -> World {
+    let folders = [tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder")];
+    let clock = Clock::fixed("2026-11-20T12:00:00Z".parse().expect("a time"));
+    let journal = Journal::open(folders[0].path(), clock.clone()).expect("opens");
+    query(&journal, "marketing", &[("claims", "fraud", GIB), ("finance", "premiums", GIB / 2)]).await;
+    query(&journal, "finance", &[("claims", "fraud", 2 * GIB)]).await;
+    let snapshot = snapshot(folders[1].path());
+    World { journal, snapshot, _folders: folders }
+}
+
+impl World {
+    async fn sql(&self, who: &Principal, sql: &str) -> String {
+        let context = SessionContext::new();
+        for name in names() {
+            let table = view(name, who, &self.snapshot, &self.journal).expect("a table");
+            assert_eq!(Some(table.schema()), schema(name));
+            context.register_table(*name, table).expect("registers");
+        }
+        let batches = context.sql(sql).await.expect("plans").collect().await.expect("runs");
+        let text = pretty_format_batches(&batches).expect("prints").to_string();
+        let rows = text.lines().filter(|line| line.starts_with('|')).skip(1);
+        rows.map(|line| line.split('|').map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+const ROWS: &str = "SELECT consumer_domain, producer_domain, bytes_scanned, cost FROM usage ORDER BY 1, 2";
+
+#[tokio::test]
+async fn a_row_says_who_read_what_of_whom_and_for_how_much() {
+    let world = world().await;
+    let reader = principal("controller", "policy", &[READERS]);
+    let all = "claims fraud sql 1.0.0 v7 1073741824 1073741824 0 11 1 4 completed standard 1024.0000000000 USD 1.000000000000000";
+    let sql = "SELECT producer_domain, product, port, product_version, table_version, bytes_scanned, bytes_from_storage, bytes_from_cache,
+        bytes_metadata, storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost
+        FROM usage WHERE consumer_domain = 'marketing' AND product = 'fraud'";
+    assert_eq!(world.sql(&reader, sql).await, all);
+    let who =
+        "SELECT principal, purpose, protocol, application_name, started_at = ended_at, usage_id = gateway_id || '-1-1' FROM usage LIMIT 1";
+    assert_eq!(world.sql(&reader, who).await, "someone pricing flight notebook true true");
+}
+
+#[tokio::test]
+async fn members_of_finops_reader_see_all_and_others_their_own_domain_as_consumer_or_producer() {
+    let world = world().await;
+    let (marketing, finance, claims) = ("marketing", "finance", "claims");
+    let gib = GIB.to_string();
+    let rows = |rows: &[(&str, &str, &str, &str)]| {
+        rows.iter().map(|(c, p, bytes, cost)| format!("{c} {p} {bytes} {cost}")).collect::<Vec<_>>().join("\n")
+    };
+    let to_finance = (finance, claims, "2147483648", "2.000000000000000");
+    let by_marketing = (marketing, claims, gib.as_str(), "1.000000000000000");
+    let of_finance = (marketing, finance, "536870912", "0.500000000000000");
+    let all = rows(&[to_finance, by_marketing, of_finance]);
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), ROWS).await, all);
+    assert_eq!(world.sql(&principal("f", finance, &[]), ROWS).await, rows(&[to_finance, of_finance]));
+    assert_eq!(world.sql(&principal("k", claims, &[]), ROWS).await, rows(&[to_finance, by_marketing]));
+    assert_eq!(world.sql(&principal("m", marketing, &["audit-reader"]), ROWS).await, rows(&[by_marketing, of_finance]));
+    assert_eq!(world.sql(&principal("p", "policy", &[]), ROWS).await, "");
+}
+
+#[tokio::test]
+async fn a_query_is_shown_with_its_sums_to_the_domain_that_pays() {
+    let world = world().await;
+    let sql =
+        "SELECT consumer_domain, statement_digest, queued_ms, rows_returned, outcome, sqlstate IS NULL, bytes_scanned, cost FROM queries";
+    let marketing = world.sql(&principal("m", "marketing", &[]), sql).await;
+    assert_eq!(marketing, "marketing d1 3 4 completed true 1610612736 1.500000000000000");
+    assert_eq!(world.sql(&principal("k", "claims", &[]), sql).await, "");
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), "SELECT count(*) FROM queries").await, "2");
+}
+
+#[tokio::test]
+async fn monthly_costs_add_up_to_the_usage() {
+    let world = world().await;
+    query(&world.journal, "marketing", &[("claims", "fraud", GIB)]).await;
+    let reader = principal("c", "policy", &[READERS]);
+    let sql =
+        "SELECT month, consumer_domain, cost_center, producer_domain, product, queries, bytes_scanned, cost, currency FROM monthly_costs";
+    let want = "2026-11 finance CC-1 claims fraud 1 2147483648 2.000000000000000 USD\n\
+        2026-11 marketing CC-1 claims fraud 2 2147483648 2.000000000000000 USD\n\
+        2026-11 marketing CC-1 finance premiums 1 536870912 0.500000000000000 USD";
+    assert_eq!(world.sql(&reader, sql).await, want);
+    let sums = "SELECT (SELECT sum(cost) FROM monthly_costs) = (SELECT sum(cost) FROM usage)";
+    assert_eq!(world.sql(&reader, sums).await, "true");
+    assert_eq!(world.sql(&principal("f", "finance", &[]), "SELECT count(*) FROM monthly_costs").await, "2");
+}
+
+#[tokio::test]
+async fn a_budget_is_shown_against_what_this_month_has_cost_to_the_domain_it_binds() {
+    let world = world().await;
+    let want = "marketing 2026-11 2.000000000000000 1.500000000000000 0.500000000000000 75.00 block";
+    for who in [principal("m", "marketing", &[]), principal("c", "policy", &[READERS])] {
+        assert_eq!(world.sql(&who, "SELECT * FROM budgets").await, want);
+    }
+    assert_eq!(world.sql(&principal("k", "claims", &[]), "SELECT * FROM budgets").await, "");
+}
+
+#[tokio::test]
+async fn many_rows_come_in_pages_each_once_and_rows_written_meanwhile_are_left_for_the_next_reader() {
+    let world = world().await;
+    for _ in 0..300 {
+        let reads: Vec<(&str, &str, u64)> = vec![("claims", "fraud", 1)];
+        query(&world.journal, "claims", &reads).await;
+    }
+    let reader = principal("c", "policy", &[READERS]);
+    assert_eq!(world.sql(&reader, "SELECT count(*), count(DISTINCT usage_id) FROM usage").await, "303 303");
+
+    let mut walk = Walk::begin(&Ledger::at(world.journal.path()), USAGE, "usage", "TRUE", vec![]).expect("begins");
+    query(&world.journal, "claims", &[("claims", "fraud", 1)]).await;
+    let mut rows = 0;
+    while let Some(page) = walk.page().expect("reads") {
+        rows += page.num_rows();
+    }
+    assert_eq!(rows, 303);
+}

@@ -1,0 +1,183 @@
+//! `meshgate report`: what a month cost, from the journal of a state folder. A gateway that runs is not disturbed: the journal is only read.
+
+mod render;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Decimal128Type, Int64Type};
+use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use clap::ValueEnum;
+use rusqlite::types::Value;
+
+use crate::error::{ErrorKind, Fault, Result};
+use crate::metering::Cost;
+use crate::metering::ledger::{Column, Kind, Ledger, column, maybe};
+
+/// What a line of the report is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// The consumer domains: who pays.
+    Domain,
+    /// The products: what was read.
+    Product,
+    /// The principals: who asked.
+    Principal,
+}
+
+/// How the report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// RFC 4180, with exact amounts.
+    Csv,
+    /// One object, with exact amounts as text.
+    Json,
+}
+
+/// A month, written `2026-11`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Month(NaiveDate);
+
+impl Month {
+    /// The month that a moment (UTC) lies in.
+    pub fn of(at: DateTime<Utc>) -> Self {
+        at.format("%Y-%m").to_string().parse().unwrap_or(Self(NaiveDate::MIN))
+    }
+
+    /// The first microsecond of this month and of the next.
+    fn bounds(self) -> (i64, i64) {
+        let micros = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+        let next = self.0.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
+        (micros(self.0), micros(next))
+    }
+}
+
+impl FromStr for Month {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let well_formed =
+            text.len() == 7 && text.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() });
+        let day = well_formed.then(|| format!("{text}-01").parse().ok()).flatten();
+        day.map(Self).ok_or_else(|| format!("`{text}` is not a month: write it as 2026-11"))
+    }
+}
+
+impl std::fmt::Display for Month {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.format("%Y-%m").fmt(f)
+    }
+}
+
+/// Writes the report of a month, the current one (UTC) where none is given.
+pub fn run(state: &Path, month: Option<Month>, by: By, format: Format, out: &mut dyn Write) -> Result<()> {
+    let report = Report::read(state, month.unwrap_or_else(|| Month::of(Utc::now())), by)?;
+    let written = match format {
+        Format::Table => render::table(&report, out),
+        Format::Csv => render::csv(&report, out),
+        Format::Json => render::json(&report, out),
+    };
+    match written.and_then(|()| out.flush()) {
+        // Whoever reads the report may stop early: `meshgate report | head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Fault::new(ErrorKind::Storage, "the report could not be written").with_source(error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+impl By {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Domain => "domain",
+            Self::Product => "product",
+            Self::Principal => "principal",
+        }
+    }
+
+    /// The names of the two columns that tell lines apart.
+    fn keys(self) -> [&'static str; 2] {
+        match self {
+            Self::Domain => ["consumer_domain", "cost_center"],
+            Self::Product => ["producer_domain", "product"],
+            Self::Principal => ["principal", "consumer_domain"],
+        }
+    }
+}
+
+/// One line.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    keys: [Option<String>; 2],
+    queries: i64,
+    bytes_scanned: i64,
+    cost: Cost,
+    currency: Option<String>,
+}
+
+/// A month's figures: the dearest first, and a total for each currency.
+#[derive(Debug)]
+struct Report {
+    month: Month,
+    by: By,
+    lines: Vec<Line>,
+    totals: Vec<Line>,
+}
+
+const COLUMNS: &[Column] = &[
+    maybe("first", Kind::Text, ""),
+    maybe("second", Kind::Text, ""),
+    column("queries", Kind::Int, ""),
+    column("bytes_scanned", Kind::Int, ""),
+    column("cost", Kind::Cost, ""),
+    maybe("currency", Kind::Text, ""),
+];
+
+impl Report {
+    fn read(state: &Path, month: Month, by: By) -> Result<Self> {
+        let ledger = Ledger::in_folder(state);
+        if !ledger.exists() {
+            return Err(Fault::new(ErrorKind::Storage, "there is no usage journal in the state folder")
+                .with_hint("A gateway makes it when it first serves; `--config` says which state folder is meant."));
+        }
+        let [first, second] = by.keys();
+        let lines = figures(&ledger, month, &format!("{first}, {second}"), "GROUP BY 1, 2, currency")?;
+        let totals = figures(&ledger, month, "NULL, NULL", "GROUP BY currency")?;
+        Ok(Self { month, by, lines, totals })
+    }
+}
+
+fn figures(ledger: &Ledger, month: Month, keys: &str, group: &str) -> Result<Vec<Line>> {
+    let sql = format!(
+        "SELECT {keys}, count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), currency
+         FROM usage WHERE started_at >= ?1 AND started_at < ?2 {group}"
+    );
+    let (from, to) = month.bounds();
+    let batch = ledger.all(COLUMNS, &sql, &[Value::Integer(from), Value::Integer(to)])?;
+    let mut lines = lines_of(&batch);
+    lines.sort_by(|a, b| (&a.currency, b.cost, b.bytes_scanned, &a.keys).cmp(&(&b.currency, a.cost, a.bytes_scanned, &b.keys)));
+    Ok(lines)
+}
+
+fn lines_of(batch: &RecordBatch) -> Vec<Line> {
+    let text = |column: usize, row: usize| {
+        let texts = batch.column(column).as_string::<i32>();
+        texts.iter().nth(row).flatten().map(str::to_owned)
+    };
+    let (queries, bytes) = (batch.column(2).as_primitive::<Int64Type>(), batch.column(3).as_primitive::<Int64Type>());
+    let costs = batch.column(4).as_primitive::<Decimal128Type>();
+    let line = |row: usize| Line {
+        keys: [text(0, row), text(1, row)],
+        queries: queries.value(row),
+        bytes_scanned: bytes.value(row),
+        cost: Cost::from_units(costs.value(row)),
+        currency: text(5, row),
+    };
+    (0..batch.num_rows()).map(line).collect()
+}
+
+#[cfg(test)]
+mod tests;

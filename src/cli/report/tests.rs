@@ -1,0 +1,131 @@
+use super::*;
+use crate::catalog::Price;
+use crate::clock::Clock;
+use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
+use crate::metering::{Journal, Outcome, Protocol, QueryStart, ReadKind};
+
+const TIB: u64 = 1 << 40;
+
+async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u64)]) {
+    let name = |text: &str| DomainName::new(text).expect("name");
+    let price = Price {
+        id: "standard".into(),
+        from: journal.now().date_naive(),
+        per_tib: "5.00".parse().expect("decimal"),
+        round_to: 1,
+        minimum_per_query: 0,
+        charge_failed: true,
+    };
+    let start = QueryStart {
+        query_id: QueryId::generate(),
+        started_at: journal.now(),
+        principal: PrincipalName::new(who),
+        consumer_domain: name(domain),
+        cost_center: Some("CC-1".into()),
+        purpose: None,
+        protocol: Protocol::Postgres,
+        application_name: None,
+        statement_digest: String::new(),
+        queued_ms: 0,
+        price: Some((price, "USD".into())),
+        max_scan_bytes: None,
+    };
+    let account = journal.begin(start).expect("begins");
+    for (product, bytes) in products {
+        let product = ProductId { domain: name("claims"), product: ProductName::new(product).expect("name") };
+        let port = PortId { product, major: 1, port: PortName::new("sql").expect("name") };
+        account.meter(&port, "1.0.0", "0").add(ReadKind::Data, *bytes);
+    }
+    account.settle(Outcome::Completed, None, 1).await.expect("settles");
+}
+
+/// A month of two domains, and one query of the month before.
+async fn month() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("folder");
+    let clock = Clock::fixed("2026-10-31T23:59:59.999999Z".parse().expect("a time"));
+    let journal = Journal::open(folder.path(), clock.clone()).expect("opens");
+    query(&journal, "late", "finance", &[("fraud", 7 * TIB)]).await;
+    clock.advance(chrono::TimeDelta::microseconds(1));
+    query(&journal, "ann", "marketing", &[("fraud", TIB / 2), ("claims", 1)]).await;
+    query(&journal, "a,\"b\"\u{1b}", "marketing", &[("claims", TIB)]).await;
+    query(&journal, "fin", "finance", &[("claims", 0)]).await;
+    folder
+}
+
+fn report(folder: &Path, by: By, format: Format) -> String {
+    let mut out = Vec::new();
+    run(folder, Some("2026-11".parse().expect("a month")), by, format, &mut out).expect("reports");
+    String::from_utf8(out).expect("text")
+}
+
+#[tokio::test]
+async fn the_table_is_aligned_and_has_a_total_that_counts_each_query_once() {
+    let folder = month().await;
+    let want = "\
+Costs of 2026-11 by product
+
+producer domain  product  queries    scanned      cost
+---------------  -------  -------  ---------  --------  ---
+claims           claims         3    1.0 TiB      5.00  USD
+claims           fraud          1  512.0 GiB      2.50  USD
+---------------  -------  -------  ---------  --------  ---
+total                           3    1.5 TiB      7.50  USD
+";
+    let got = report(folder.path(), By::Product, Format::Table);
+    assert_eq!(squeezed(&got), squeezed(want), "{got}");
+    let lines: Vec<&str> = got.lines().skip(2).collect();
+    assert!(lines.iter().all(|line| line.chars().count() <= lines[1].chars().count()), "{got}");
+}
+
+/// Runs of blanks and dashes as one.
+fn squeezed(text: &str) -> String {
+    let text = text.replace("--", "-");
+    let words = text
+        .lines()
+        .map(|line| line.split_whitespace().map(|word| if word.starts_with('-') { "-" } else { word }).collect::<Vec<_>>().join(" "));
+    words.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn csv_is_exact_and_quotes_what_must_be() {
+    let folder = month().await;
+    let want = "month,principal,consumer_domain,queries,bytes_scanned,cost,currency\r\n\
+        2026-11,\"a,\"\"b\"\"\u{1b}\",marketing,1,1099511627776,5,USD\r\n\
+        2026-11,ann,marketing,1,549755813889,2.500000000004547,USD\r\n\
+        2026-11,fin,finance,1,0,0,USD\r\n";
+    assert_eq!(report(folder.path(), By::Principal, Format::Csv), want);
+}
+
+#[tokio::test]
+async fn json_holds_exact_amounts_as_text() {
+    let folder = month().await;
+    let report: serde_json::Value = serde_json::from_str(&report(folder.path(), By::Domain, Format::Json)).expect("json");
+    assert_eq!(report["month"], "2026-11");
+    assert_eq!(report["lines"][0]["consumer_domain"], "marketing");
+    assert_eq!(report["lines"][0]["cost_center"], "CC-1");
+    assert_eq!(report["lines"][0]["cost"], "7.500000000004547");
+    assert_eq!(report["totals"][0]["queries"], 3);
+    assert_eq!(report["totals"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn a_name_cannot_steer_the_terminal() {
+    let folder = month().await;
+    assert!(!report(folder.path(), By::Principal, Format::Table).contains('\u{1b}'));
+}
+
+#[test]
+fn a_month_is_four_digits_and_two() {
+    for bad in ["", "2026", "2026-13", "2026-00", "2026-1", "26-11", "2026-11-01", "+026-11", "2026/11", "november"] {
+        assert!(bad.parse::<Month>().is_err(), "{bad}");
+    }
+    assert_eq!("2026-11".parse::<Month>().expect("a month").to_string(), "2026-11");
+}
+
+#[test]
+fn without_a_journal_it_says_so_and_makes_none() {
+    let folder = tempfile::tempdir().expect("folder");
+    let fault = run(folder.path(), None, By::Domain, Format::Table, &mut Vec::new()).expect_err("nothing there");
+    assert_eq!(fault.message(), "there is no usage journal in the state folder");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
+}
