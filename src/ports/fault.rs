@@ -1,0 +1,148 @@
+//! What a reader is told when a product's data cannot be read, and how foreign errors become that.
+//!
+//! Every text names the product and nothing of where it lies: object stores quote paths, Parquet and CSV readers quote cells. The cause
+//! travels as `source` for the log, so that a scan limit further down can still be found.
+
+use std::error::Error as StdError;
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::errors::ParquetError;
+
+use crate::error::{ErrorKind, Fault};
+use crate::id::ProductId;
+use crate::metering::LimitReached;
+
+/// There is nothing at the product's location.
+pub fn missing(product: &ProductId) -> Fault {
+    Fault::new(ErrorKind::Storage, format!("data of product {product} is missing"))
+        .with_hint("The product's owner has to publish its data again.")
+}
+
+/// Something is there, and it is not what the manifest says, or the storage failed.
+pub fn unreadable(product: &ProductId, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Fault {
+    Fault::new(ErrorKind::Storage, format!("data of product {product} cannot be read")).with_source(source)
+}
+
+/// The data is readable, but its columns are not the contract's.
+pub fn contract(product: &ProductId, detail: impl Into<String>) -> Fault {
+    Fault::new(ErrorKind::Storage, format!("data of product {product} does not match its contract")).with_detail(detail)
+}
+
+/// Known, and not yet built.
+pub fn unsupported(product: &ProductId, what: &str) -> Fault {
+    Fault::new(ErrorKind::Unsupported, format!("product {product} cannot be read: {what} is not supported yet"))
+}
+
+/// Turns whatever came from below a scan into what the reader may see. Faults that are already ours stay as they are.
+pub fn from_below(product: &ProductId, error: DataFusionError) -> DataFusionError {
+    if find::<Fault>(&error).is_some() || is_resource(&error) {
+        return error;
+    }
+    if let Some(limit) = find::<LimitReached>(&error) {
+        let fault = Fault::new(ErrorKind::ScanLimit, format!("scan limit of {} bytes reached", limit.limit));
+        return DataFusionError::External(Box::new(fault.with_source(error)));
+    }
+    DataFusionError::External(Box::new(unreadable(product, error)))
+}
+
+/// The same for a fault on the way to a plan.
+pub fn opened(product: &ProductId, error: DataFusionError) -> Fault {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<Fault>() {
+            Ok(fault) => *fault,
+            Err(inner) => unreadable(product, inner),
+        },
+        other => match find::<Fault>(&other) {
+            Some(found) => copy(found).with_source(other),
+            None => unreadable(product, other),
+        },
+    }
+}
+
+/// A fault's texts without its source.
+fn copy(fault: &Fault) -> Fault {
+    let mut out = Fault::new(fault.kind(), fault.message());
+    if let Some(detail) = fault.detail() {
+        out = out.with_detail(detail);
+    }
+    if let Some(hint) = fault.hint() {
+        out = out.with_hint(hint);
+    }
+    out
+}
+
+/// Memory and internal cancellation are not the product's doing.
+fn is_resource(error: &DataFusionError) -> bool {
+    matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
+}
+
+/// Finds an error of type `T` anywhere in the chain of causes.
+///
+/// `source()` alone is not enough: an `io::Error` hides the error it was made from, and some wrappers hand out their payload only by name.
+pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    for _ in 0..64 {
+        let current = next?;
+        if let Some(found) = current.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = inner(current).or_else(|| current.source());
+    }
+    None
+}
+
+fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        return io.get_ref().map(|e| e as &(dyn StdError + 'static));
+    }
+    if let Some(DataFusionError::External(inner)) = error.downcast_ref::<DataFusionError>() {
+        return Some(inner.as_ref());
+    }
+    if let Some(DataFusionError::Shared(inner)) = error.downcast_ref::<DataFusionError>() {
+        return Some(inner.as_ref());
+    }
+    if let Some(ArrowError::ExternalError(inner)) = error.downcast_ref::<ArrowError>() {
+        return Some(inner.as_ref());
+    }
+    if let Some(ParquetError::External(inner)) = error.downcast_ref::<ParquetError>() {
+        return Some(inner.as_ref());
+    }
+    if let Some(object_store::Error::Generic { source, .. }) = error.downcast_ref::<object_store::Error>() {
+        return Some(source.as_ref());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::testing::product;
+
+    #[test]
+    fn a_scan_limit_is_found_however_deep_it_lies() {
+        let limit = LimitReached { limit: 10 };
+        let store = object_store::Error::Generic { store: "x", source: Box::new(std::io::Error::other(limit)) };
+        let error = DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(store))));
+        let mapped = from_below(&product(), error);
+        let fault = find::<Fault>(&mapped).expect("a fault");
+        assert_eq!(fault.kind(), ErrorKind::ScanLimit);
+        assert!(find::<LimitReached>(&mapped).is_some());
+    }
+
+    #[test]
+    fn a_foreign_error_is_replaced_and_kept_for_the_log_only() {
+        let error = DataFusionError::Execution("cannot open /secret/place/x.parquet: cell 'Jane'".into());
+        let mapped = from_below(&product(), error);
+        let fault = find::<Fault>(&mapped).expect("a fault");
+        assert_eq!(fault.to_string(), "data of product claims.events cannot be read");
+        assert_eq!(fault.kind(), ErrorKind::Storage);
+        assert!(std::error::Error::source(fault).is_some());
+    }
+
+    #[test]
+    fn running_out_of_memory_is_not_blamed_on_the_product() {
+        let mapped = from_below(&product(), DataFusionError::ResourcesExhausted("pool".into()));
+        assert!(matches!(mapped, DataFusionError::ResourcesExhausted(_)));
+    }
+}
