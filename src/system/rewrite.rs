@@ -1,0 +1,130 @@
+//! What clients write about the catalogs, turned into what the planner takes.
+//!
+//! PostgreSQL's catalogs are queried with things that the planner lacks: casts to `regclass`, correlated subqueries that give one row by
+//! construction, arrays of subqueries, functions in FROM, two columns of the same name. Three liberties make them plain, and all three are
+//! right for the catalogs only, which is why no statement on data comes here:
+//!
+//! - relations that are empty for everybody ([`fold`]) make whatever joins them empty, so it need not be planned;
+//! - a correlated subquery gives at most one row, because it asks by key;
+//! - a column is named by what PostgreSQL would name it, and a second one of the same name gets a number.
+
+mod ast;
+mod expressions;
+mod fold;
+mod output;
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut};
+
+/// Empty common table expressions are found one after the other; more in a row than this are left to the planner.
+const ROUNDS: usize = 8;
+
+/// Rewrites a statement over catalog tables in place.
+pub(super) fn statement(statement: &mut Statement) {
+    let mut pass = Pass::default();
+    for _ in 0..ROUNDS {
+        let known = pass.empty_ctes.len();
+        let ControlFlow::Continue(()) = statement.visit(&mut pass);
+        if pass.empty_ctes.len() == known {
+            break;
+        }
+    }
+    output::finish(statement);
+}
+
+/// Whether a statement is about the catalogs alone, so that it may be rewritten: every table that it names is one of theirs, or it names
+/// none and asks one of our functions or for a `reg…` type. Judged by the text only; a function in FROM is not a table.
+pub(super) fn is_about_catalogs(statement: &Statement) -> bool {
+    let mut relations = Relations::default();
+    let ControlFlow::Continue(()) = statement.visit(&mut relations);
+    !relations.other && (relations.catalog || relations.asks)
+}
+
+/// What a statement names.
+#[derive(Default)]
+struct Relations {
+    ctes: HashSet<String>,
+    catalog: bool,
+    other: bool,
+    asks: bool,
+}
+
+impl Visitor for Relations {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
+        self.ctes.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| ast::folded(&cte.alias.name)));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { name, args: None, .. } = factor {
+            let parts = ast::parts(name);
+            match parts.as_slice() {
+                [name] if self.ctes.contains(name) => {}
+                [name] if super::exists("pg_catalog", name) => self.catalog = true,
+                [schema, _] if schema == "pg_catalog" || schema == "information_schema" => self.catalog = true,
+                _ => self.other = true,
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+        self.asks |= expressions::asks_about_catalogs(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+/// One walk over a statement, innermost parts first.
+#[derive(Default)]
+struct Pass {
+    /// Names of common table expressions that were found to be empty.
+    empty_ctes: HashSet<String>,
+    /// Names of all common table expressions: they hide catalog tables.
+    ctes: HashSet<String>,
+}
+
+impl VisitorMut for Pass {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.ctes.insert(ast::folded(&cte.alias.name));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        expressions::resolve_tableoid(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        output::name_columns(select);
+        fold::select(select, self);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        fold::query(query);
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            if fold::is_empty(&cte.query) {
+                self.empty_ctes.insert(ast::folded(&cte.alias.name));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        expressions::table_factor(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        expressions::expr(expr);
+        ControlFlow::Continue(())
+    }
+}
