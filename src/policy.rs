@@ -131,7 +131,11 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::LargeList(item) => DataType::LargeList(plain(item)),
         DataType::ListView(item) => DataType::List(plain(item)),
         DataType::LargeListView(item) => DataType::LargeList(plain(item)),
-        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(plain(item), *size),
+        // A NULL row has entries here, and they must be NULLs too.
+        DataType::FixedSizeList(item, size) => {
+            let item = Field::new(item.name(), plain_type(item.data_type()), true);
+            DataType::FixedSizeList(Arc::new(item), *size)
+        }
         DataType::Map(entries, sorted) => DataType::Map(plain(entries), *sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain).collect()),
         other => other.clone(),

@@ -1,5 +1,7 @@
 //! One query, one stage a file: parse, resolve, authorise, govern, plan, admit, execute. Both doors come through here.
 
+pub mod govern;
+
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;

@@ -1,0 +1,187 @@
+//! The leaf in the reader's plan: governed rows, and nothing that tells how they came about.
+
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::compute::BatchCoalescer;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::EquivalenceProperties;
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use super::{BarrierError, scrub};
+use crate::id::PortId;
+use crate::policy::{Mask, MaskKeys};
+
+/// What is done to a batch on its way out.
+#[derive(Clone)]
+pub(super) struct Veil {
+    pub(super) port: PortId,
+    /// The columns that come out.
+    pub(super) schema: SchemaRef,
+    /// Their masks.
+    pub(super) masks: Vec<Option<Mask>>,
+    pub(super) keys: MaskKeys,
+}
+
+impl Veil {
+    /// The governed batch: masked, and in fresh buffers throughout.
+    fn draw(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
+        let fields = self.schema.fields().iter().zip(&self.masks);
+        let columns = batch.columns().iter().zip(fields).map(|(column, (field, mask))| {
+            let shown: ArrayRef = match mask {
+                Some(mask) => mask.apply(column, &self.keys)?,
+                None => Arc::clone(column),
+            };
+            scrub::rebuild(&shown, field.data_type())
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        columns
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|columns| RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options))
+            .map_err(|error| BarrierError::internal(&self.port, error))
+    }
+}
+
+/// A governed product in a plan. A leaf: no optimiser rule, no EXPLAIN and no metric goes past it. It says nothing about its rows: no
+/// statistics, no order, no constants, and as many partitions as the gateway has, however many files there are.
+pub struct GovernedExec {
+    inner: Arc<dyn ExecutionPlan>,
+    veil: Veil,
+    context: Arc<TaskContext>,
+    batch_rows: Option<usize>,
+    properties: Arc<PlanProperties>,
+}
+
+impl GovernedExec {
+    pub(super) fn new(
+        inner: Arc<dyn ExecutionPlan>,
+        veil: Veil,
+        context: Arc<TaskContext>,
+        partitions: usize,
+        batch_rows: Option<usize>,
+    ) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(&veil.schema)),
+            Partitioning::UnknownPartitioning(partitions.max(1)),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { inner, veil, context, batch_rows, properties: Arc::new(properties) }
+    }
+
+    /// Whose data it reads.
+    pub fn port(&self) -> &PortId {
+        &self.veil.port
+    }
+
+    /// The ungoverned rows of one of our partitions: those of every so-manieth partition below.
+    fn below(&self, partition: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));
+        let ours = (partition..inner.properties().partitioning.partition_count()).step_by(self.properties.partitioning.partition_count());
+        stream::iter(ours).map(move |below| inner.execute(below, Arc::clone(&context))).try_flatten()
+    }
+}
+
+impl fmt::Debug for GovernedExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GovernedExec").field("product", &self.veil.port.product).finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for GovernedExec {
+    fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match kind {
+            DisplayFormatType::Default | DisplayFormatType::Verbose => write!(f, "Governed: product={}", self.veil.port.product),
+            DisplayFormatType::TreeRender => writeln!(f, "product={}", self.veil.port.product),
+        }
+    }
+}
+
+impl ExecutionPlan for GovernedExec {
+    fn name(&self) -> &'static str {
+        "Governed"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn with_new_children(self: Arc<Self>, _: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    /// None: the reader's rules have no business with the policy's expressions.
+    fn apply_expressions(&self, _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// A recursive query runs its plan again and again; what is below must begin anew each time.
+    fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self {
+            inner: reset_plan_states(Arc::clone(&self.inner))?,
+            veil: self.veil.clone(),
+            context: Arc::clone(&self.context),
+            batch_rows: self.batch_rows,
+            properties: Arc::clone(&self.properties),
+        }))
+    }
+
+    /// The reader's context is not used: stores, memory and configuration are the gateway's.
+    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let veil = self.veil.clone();
+        let port = veil.port.clone();
+        let cut = recut(self.below(partition), self.batch_rows, self.inner.schema());
+        let governed = cut.map(move |batch| {
+            let batch = batch.map_err(|error| BarrierError::from_below(&veil.port, error))?;
+            veil.draw(&batch)
+        });
+        let governed = AssertUnwindSafe(governed).catch_unwind().map(move |item| {
+            let batch = item.unwrap_or_else(|_| Err(BarrierError::internal(&port, "a panic below the barrier")));
+            batch.map_err(DataFusionError::from)
+        });
+        // After an error there is nothing more, whatever the stream below would say next.
+        let governed = governed.scan(false, |ended, item| {
+            let go_on = !std::mem::replace(ended, item.is_err());
+            futures::future::ready(go_on.then_some(item))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.veil.schema), governed)))
+    }
+}
+
+/// The same rows in batches of exactly `rows`, so that the cuts tell nothing of the rows that were dropped.
+fn recut(
+    batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    rows: Option<usize>,
+    schema: SchemaRef,
+) -> stream::BoxStream<'static, Result<RecordBatch>> {
+    let Some(rows) = rows.filter(|_| !schema.fields().is_empty()) else { return batches.boxed() };
+    let state = Some((Box::pin(batches), BatchCoalescer::new(schema, rows)));
+    stream::try_unfold(state, |state| async move {
+        let Some((mut batches, mut coalescer)) = state else { return Ok(None) };
+        loop {
+            if let Some(full) = coalescer.next_completed_batch() {
+                return Ok(Some((full, Some((batches, coalescer)))));
+            }
+            match batches.try_next().await? {
+                Some(batch) => coalescer.push_batch(batch)?,
+                None => {
+                    coalescer.finish_buffered_batch()?;
+                    return Ok(coalescer.next_completed_batch().map(|last| (last, None)));
+                }
+            }
+        }
+    })
+    .boxed()
+}

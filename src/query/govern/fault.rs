@@ -1,0 +1,146 @@
+//! Errors from below the barrier.
+//!
+//! Readers of CSV, JSON and Parquet quote cells and paths in their errors, also of rows that the policy hides. None of these texts passes:
+//! what passes is which kind of trouble it was. The cause stays reachable through `source()`, for the log and to tell a scan limit from a
+//! broken disk.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use crate::error::{ErrorKind, Fault};
+use crate::id::PortId;
+use crate::metering::LimitReached;
+
+/// How deep a chain of causes is followed.
+const MAX_CAUSES: usize = 64;
+
+/// Trouble below the barrier, with nothing of what is there.
+pub struct BarrierError {
+    port: PortId,
+    kind: ErrorKind,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl BarrierError {
+    /// What an error from below becomes.
+    pub(super) fn from_below(port: &PortId, error: DataFusionError) -> Self {
+        if let Some(limit) = find::<LimitReached>(&error) {
+            let message = format!("scan limit of {} bytes reached", limit.limit);
+            return Self::new(port, ErrorKind::ScanLimit, message, error);
+        }
+        if let Some(fault) = find::<Fault>(&error).filter(|fault| speaks_of_the_port(fault.kind())) {
+            let (kind, message) = (fault.kind(), fault.message().to_owned());
+            let (detail, hint) = (fault.detail().map(str::to_owned), fault.hint().map(str::to_owned));
+            return Self { detail, hint, ..Self::new(port, kind, message, error) };
+        }
+        if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) {
+            return Self::new(port, ErrorKind::OutOfMemory, "out of memory".into(), error);
+        }
+        Self::new(port, ErrorKind::Storage, format!("data of product {} cannot be read", port.product), error)
+    }
+
+    /// A fault of ours. `cause` is for the log.
+    pub(super) fn internal(port: &PortId, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::new(port, ErrorKind::Internal, "internal error".into(), cause)
+    }
+
+    /// A column of a type that cannot be rebuilt.
+    pub(super) fn unsupported(port: &PortId, column: &str) -> Self {
+        let message = format!("column \"{column}\" of product {} is of a type that cannot be read under a policy", port.product);
+        Self::new(port, ErrorKind::Unsupported, message, "no scrub for the type")
+    }
+
+    fn new(port: &PortId, kind: ErrorKind, message: String, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self { port: port.clone(), kind, message, detail: None, hint: None, cause: cause.into() }
+    }
+
+    /// Which port it happened to.
+    pub fn port(&self) -> &PortId {
+        &self.port
+    }
+
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What the reader is told. The cause is not in it: log that from `source()`.
+    pub fn to_fault(&self) -> Fault {
+        let mut fault = Fault::new(self.kind, &self.message);
+        if let Some(detail) = &self.detail {
+            fault = fault.with_detail(detail);
+        }
+        if let Some(hint) = &self.hint {
+            fault = fault.with_hint(hint);
+        }
+        fault
+    }
+}
+
+impl fmt::Display for BarrierError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for BarrierError {
+    /// Without the cause: errors are printed for debugging in places that nobody thinks of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierError").field("port", &self.port).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+impl StdError for BarrierError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.cause.as_ref())
+    }
+}
+
+impl From<BarrierError> for DataFusionError {
+    fn from(error: BarrierError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// Kinds whose texts the ports write about themselves. Anything else from below would be about values.
+fn speaks_of_the_port(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Storage
+            | ErrorKind::ScanLimit
+            | ErrorKind::Unsupported
+            | ErrorKind::OutOfMemory
+            | ErrorKind::Cancelled
+            | ErrorKind::ShuttingDown
+            | ErrorKind::Denied
+    )
+}
+
+/// Finds an error of type `T` in the chain of causes, also where a wrapper hides the error that it was made from.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    for _ in 0..MAX_CAUSES {
+        let current = next?;
+        if let Some(found) = current.downcast_ref::<T>() {
+            return Some(found);
+        }
+        next = hidden(current).or_else(|| current.source());
+    }
+    None
+}
+
+fn hidden<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(io) = error.downcast_ref::<std::io::Error>() {
+        return io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+    }
+    match error.downcast_ref::<ArrowError>() {
+        Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
+        _ => None,
+    }
+}
