@@ -20,6 +20,10 @@ pub enum ErrorKind {
     UndefinedFunction,
     /// No such object of another kind: prepared statement (`26000` is [`ErrorKind::UndefinedStatement`]), type, role.
     UndefinedObject,
+    /// A database that does not exist: there is one.
+    UndefinedDatabase,
+    /// A savepoint that does not exist.
+    UndefinedSavepoint,
     /// A prepared statement that does not exist.
     UndefinedStatement,
     /// A cursor or portal that does not exist.
@@ -60,6 +64,10 @@ pub enum ErrorKind {
     FailedTransaction,
     /// A statement that needs a transaction block.
     NoActiveTransaction,
+    /// A statement that cannot run in a transaction block.
+    ActiveTransaction,
+    /// A transaction block in which nothing happened for too long.
+    IdleTransaction,
     /// A scan limit or budget.
     ScanLimit,
     /// Too many connections, or too many queries waiting.
@@ -107,6 +115,8 @@ impl ErrorKind {
             Self::UndefinedColumn => ("42703", Grpc::InvalidArgument, 400, "UNDEFINED_COLUMN"),
             Self::UndefinedFunction => ("42883", Grpc::InvalidArgument, 400, "UNDEFINED_FUNCTION"),
             Self::UndefinedObject => ("42704", Grpc::InvalidArgument, 400, "UNDEFINED_OBJECT"),
+            Self::UndefinedDatabase => ("3D000", Grpc::NotFound, 404, "UNDEFINED_DATABASE"),
+            Self::UndefinedSavepoint => ("3B001", Grpc::NotFound, 404, "UNDEFINED_SAVEPOINT"),
             Self::UndefinedStatement => ("26000", Grpc::NotFound, 404, "UNDEFINED_STATEMENT"),
             Self::UndefinedCursor => ("34000", Grpc::NotFound, 404, "UNDEFINED_CURSOR"),
             Self::DuplicateStatement => ("42P05", Grpc::AlreadyExists, 409, "DUPLICATE_STATEMENT"),
@@ -127,6 +137,8 @@ impl ErrorKind {
             Self::LoginMalformed => ("28000", Grpc::Unauthenticated, 401, "LOGIN_MALFORMED"),
             Self::FailedTransaction => ("25P02", Grpc::FailedPrecondition, 409, "FAILED_TRANSACTION"),
             Self::NoActiveTransaction => ("25P01", Grpc::FailedPrecondition, 409, "NO_ACTIVE_TRANSACTION"),
+            Self::ActiveTransaction => ("25001", Grpc::FailedPrecondition, 409, "ACTIVE_TRANSACTION"),
+            Self::IdleTransaction => ("25P03", Grpc::Aborted, 409, "IDLE_TRANSACTION"),
             Self::ScanLimit => ("53400", Grpc::ResourceExhausted, 429, "SCAN_LIMIT"),
             Self::TooManyConnections => ("53300", Grpc::ResourceExhausted, 503, "TOO_MANY_CONNECTIONS"),
             Self::OutOfMemory => ("53200", Grpc::ResourceExhausted, 503, "OUT_OF_MEMORY"),

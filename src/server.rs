@@ -3,6 +3,7 @@
 mod accept;
 pub mod flight;
 pub mod http;
+pub mod postgres;
 pub mod tls;
 
 use std::sync::Arc;

@@ -1,0 +1,250 @@
+//! From the first byte to an authenticated client: TLS, startup packet, SCRAM-SHA-256.
+//!
+//! Nothing here runs a statement, and nothing here goes on after an error: every fault is FATAL and ends the connection. Before the
+//! login only the expected message is read, and its announced length is checked before its bytes are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
+use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
+
+use super::cancel::Registry;
+use super::reply::{self, Severity};
+use super::startup::{self, Packet, Startup};
+use super::wire::{FrameError, Frames, Reader};
+use crate::error::{ErrorKind, Fault};
+use crate::id::PrincipalName;
+use crate::identity::{Identity, Principal};
+use crate::metering::Protocol;
+use crate::server::Door;
+
+/// A client's connection, encrypted or not.
+pub type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// The protocol that direct TLS must name.
+const ALPN: &[u8] = b"postgresql";
+
+/// The only mechanism.
+const MECHANISM: &str = "SCRAM-SHA-256";
+
+/// Why nobody is logged in.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nothing to say: a cancel request, or a client that left.
+    Silent,
+    /// Tell the client, then close.
+    Fatal(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Fatal(fault)
+    }
+}
+
+impl From<FrameError> for Refusal {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Closed => Self::Silent,
+            FrameError::Broken(fault) => Self::Fatal(fault),
+        }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(_: std::io::Error) -> Self {
+        Self::Silent
+    }
+}
+
+/// Where the negotiation of encryption ended.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection from here on.
+    pub frames: Frames<Socket>,
+    /// The startup packet, or the fault to be told over the connection.
+    pub startup: Result<Startup, Fault>,
+}
+
+/// Negotiates encryption and reads the startup packet. Handles CancelRequests, which end the connection.
+pub async fn open(stream: TcpStream, peer: SocketAddr, door: &Door, registry: &Registry) -> Result<Opened, Refusal> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 0 {
+        return Err(Refusal::Silent);
+    }
+    let mut frames = match (&door.tls, first) {
+        (Some(tls), [0x16]) => Frames::new(Either::Right(direct_tls(stream, tls).await?)),
+        _ => Frames::new(Either::Left(stream)),
+    };
+    let mut asked = (false, false);
+    loop {
+        let packet = frames.startup(startup::LONGEST.min(door.limits.login_bytes)).await;
+        match packet.map_err(Refusal::from).and_then(|packet| startup::parse(packet).map_err(Refusal::from)) {
+            Ok(Packet::Ssl) if !asked.0 && matches!(frames.get_mut(), Either::Left(_)) => {
+                asked.0 = true;
+                frames = answer_ssl(frames, door).await?;
+            }
+            Ok(Packet::Gss) if !asked.1 => {
+                asked.1 = true;
+                frames.get_mut().write_all(b"N").await?;
+            }
+            Ok(Packet::Ssl | Packet::Gss) => {
+                let fault = Fault::new(ErrorKind::Protocol, "unsupported frontend protocol: encryption was negotiated already");
+                return Ok(Opened { frames, startup: Err(fault) });
+            }
+            Ok(Packet::Cancel { pid, key }) => {
+                registry.cancel(pid, &key);
+                return Err(Refusal::Silent);
+            }
+            Ok(Packet::Startup(startup)) => {
+                let clear = matches!(frames.get_mut(), Either::Left(_));
+                let startup = if clear && door.tls.is_some() && !peer.ip().to_canonical().is_loopback() {
+                    Err(Fault::new(ErrorKind::LoginMalformed, "connection requires TLS").with_hint("Connect with sslmode=require."))
+                } else {
+                    Ok(startup)
+                };
+                return Ok(Opened { frames, startup });
+            }
+            Err(Refusal::Fatal(fault)) => return Ok(Opened { frames, startup: Err(fault) }),
+            Err(Refusal::Silent) => return Err(Refusal::Silent),
+        }
+    }
+}
+
+async fn direct_tls(stream: TcpStream, tls: &Arc<rustls::ServerConfig>) -> Result<Box<TlsStream<TcpStream>>, Refusal> {
+    let stream = accept_tls(stream, tls).await?;
+    // Without it, a TLS client of another protocol could be led here.
+    if stream.get_ref().1.alpn_protocol() == Some(ALPN) { Ok(stream) } else { Err(Refusal::Silent) }
+}
+
+async fn accept_tls(stream: TcpStream, tls: &Arc<rustls::ServerConfig>) -> Result<Box<TlsStream<TcpStream>>, Refusal> {
+    let mut config = rustls::ServerConfig::clone(tls);
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(Box::new(tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await?))
+}
+
+/// Answers an SSLRequest. What came in clear after it is never looked at: it could be anybody's (CVE-2021-23214), so it ends the
+/// connection.
+async fn answer_ssl(frames: Frames<Socket>, door: &Door) -> Result<Frames<Socket>, Refusal> {
+    let (socket, buffered) = frames.into_parts();
+    let Either::Left(mut stream) = socket else { return Err(Refusal::Silent) };
+    let Some(tls) = &door.tls else {
+        stream.write_all(b"N").await?;
+        return Ok(Frames::from_parts(Either::Left(stream), buffered));
+    };
+    if !buffered.is_empty() || matches!(stream.try_read(&mut [0]), Ok(1..)) {
+        let fault = Fault::new(ErrorKind::Protocol, "received unencrypted data after SSL request")
+            .with_detail("This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.");
+        tracing::warn!("unencrypted data after an SSL request");
+        let mut bytes = Vec::new();
+        reply::put(&mut bytes, &reply::error(&fault, Severity::Fatal));
+        let _ = stream.write_all(&bytes).await;
+        return Err(Refusal::Silent);
+    }
+    stream.write_all(b"S").await?;
+    Ok(Frames::new(Either::Right(accept_tls(stream, tls).await?)))
+}
+
+/// Who a client proved to be.
+#[derive(Debug)]
+pub struct Login {
+    /// Who.
+    pub principal: Arc<Principal>,
+    /// The protocol's minor version.
+    pub minor: i32,
+}
+
+/// Authenticates, and checks the database. The client is not told yet that it is in.
+pub async fn authenticate<S>(frames: &mut Frames<S>, startup: &Startup, identity: &Identity, longest: usize) -> Result<Login, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (minor, tell) = startup.negotiate();
+    let mut out = Vec::new();
+    if tell {
+        reply::put(&mut out, &NegotiateProtocolVersion::new(startup::version(minor), startup.unknown.clone()));
+    }
+    reply::put(&mut out, &Authentication::SASL(vec![MECHANISM.to_owned()]));
+    send(frames, &out).await?;
+    let principal = scram(frames, &startup.user, identity, longest).await?;
+    if !matches!(startup.database.as_str(), "" | "mesh") {
+        let fault = Fault::new(ErrorKind::UndefinedDatabase, format!("database \"{}\" does not exist", startup.database));
+        return Err(fault.with_hint("The database is called \"mesh\".").into());
+    }
+    Ok(Login { principal, minor })
+}
+
+/// SCRAM-SHA-256. An unknown user goes through the same steps with a made-up verifier, and fails where a wrong password does.
+async fn scram<S>(frames: &mut Frames<S>, user: &str, identity: &Identity, longest: usize) -> Result<Arc<Principal>, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut first = Reader(password_message(frames, longest).await?);
+    if first.text()? != MECHANISM {
+        return Err(Fault::new(ErrorKind::Protocol, "client selected an invalid SASL authentication mechanism").into());
+    }
+    let length = usize::try_from(first.i32()?).map_err(|_| malformed())?;
+    let client_first = first.take(length)?;
+    let verifier = identity.scram_verifier(user);
+    let secret = ScramSecret::Verifier {
+        salt: verifier.salt,
+        iterations: usize::try_from(verifier.iterations).unwrap_or(4096),
+        stored_key: verifier.stored_key.to_vec(),
+        server_key: verifier.server_key.to_vec(),
+    };
+    let exchange = ScramServerAuth::new().on_client_first_message_with_secret(&client_first, secret);
+    let (server_first, exchange) = exchange.map_err(|_| malformed())?;
+    let mut out = Vec::new();
+    reply::put(&mut out, &Authentication::SASLContinue(server_first.into()));
+    send(frames, &out).await?;
+    let client_final = password_message(frames, longest).await?;
+    let proven = exchange.on_client_final_message(&client_final);
+    let principal = identity.lookup(&PrincipalName::new(user));
+    match (proven, principal) {
+        (Ok(server_final), Some(principal)) if verifier.known => {
+            out.clear();
+            reply::put(&mut out, &Authentication::SASLFinal(server_final.into()));
+            send(frames, &out).await?;
+            Ok(principal)
+        }
+        _ => Err(Fault::new(ErrorKind::Login, format!("password authentication failed for user \"{user}\"")).into()),
+    }
+}
+
+fn malformed() -> Fault {
+    Fault::new(ErrorKind::Protocol, "malformed SCRAM message")
+}
+
+/// The body of the only message that is expected.
+async fn password_message<S: AsyncRead + Unpin>(frames: &mut Frames<S>, longest: usize) -> Result<bytes::Bytes, Refusal> {
+    let (kind, length) = frames.header().await?;
+    if kind != b'p' {
+        return Err(Fault::new(ErrorKind::Protocol, format!("expected SASL response, got message type {kind}")).into());
+    }
+    if length > longest {
+        return Err(Fault::new(ErrorKind::Protocol, "invalid message length").into());
+    }
+    Ok(frames.body(kind, length).await?.body)
+}
+
+async fn send<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, bytes: &[u8]) -> Result<(), Refusal> {
+    frames.get_mut().write_all(bytes).await?;
+    Ok(frames.get_mut().flush().await?)
+}
+
+/// Tells a client why it is refused.
+pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, fault: &Fault, door: &Door) {
+    if fault.kind() == ErrorKind::Login {
+        door.metrics.login_failed(Protocol::Postgres);
+    }
+    let mut out = Vec::new();
+    reply::put(&mut out, &reply::error(fault, Severity::Fatal));
+    if send(frames, &out).await.is_ok() {
+        let _ = frames.get_mut().shutdown().await;
+    }
+}

@@ -1,0 +1,283 @@
+//! Prepared statements, portals and cursors: what a connection keeps between messages.
+//!
+//! A portal never holds rows. It holds the stream and the batch that it is in, so that `Execute` with any row limit, and a client that
+//! stops asking, cost one batch.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::scalar::ScalarValue;
+use futures::StreamExt as _;
+use tokio::io::AsyncWrite;
+
+use super::cancel::{Halt, Running};
+use super::encode::copy::Copier;
+use super::encode::{self, Output, Style};
+use super::params::Parameter;
+use super::reply::Outbox;
+use super::types;
+use crate::error::{ErrorKind, Fault};
+use crate::query::{Description, Kind, MeteredRows, Parsed};
+
+/// A prepared statement: a request, authorised again whenever it is run.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The statement; `None` is the empty one.
+    pub parsed: Option<Parsed>,
+    /// The types that the client declared; 0 is unknown.
+    pub declared: Vec<u32>,
+    /// What Bind must bring.
+    pub parameters: Vec<Parameter>,
+    /// What it gives, as of the pipeline with that number.
+    pub described: Option<(u64, Description)>,
+    /// The length of its text.
+    pub bytes: usize,
+}
+
+impl Prepared {
+    /// What it is.
+    pub fn kind(&self) -> &Kind {
+        self.parsed.as_ref().map_or(&Kind::Empty, Parsed::kind)
+    }
+}
+
+/// The statement within a statement whose parameters and columns a client may ask for.
+pub fn query_of(parsed: &Parsed) -> Option<&Parsed> {
+    match parsed.kind() {
+        Kind::Rows => Some(parsed),
+        Kind::CopyOut(_) | Kind::Declare { .. } => parsed.inner(),
+        _ => None,
+    }
+}
+
+/// A statement with its values, running or not yet.
+#[derive(Debug)]
+pub struct Portal {
+    /// The statement; `None` is the empty one.
+    pub parsed: Option<Parsed>,
+    /// Its values.
+    pub values: Vec<ScalarValue>,
+    /// The formats that Bind asked for.
+    pub formats: Vec<i16>,
+    /// What the client was told of its columns.
+    pub described: Option<SchemaRef>,
+    /// Counts up with each portal of the connection.
+    pub number: u64,
+    /// The prepared statement it is of.
+    pub statement: String,
+    /// DECLARE … WITH HOLD: outlives its transaction.
+    pub hold: bool,
+    /// DECLARE BINARY.
+    pub binary: bool,
+    /// Where it is.
+    pub state: State,
+    /// The length of its values.
+    pub bytes: usize,
+}
+
+/// Where a portal is.
+#[derive(Debug)]
+pub enum State {
+    /// Not run yet.
+    New,
+    /// Running.
+    Open(Box<Cursor>),
+    /// A command that was run.
+    Done,
+}
+
+/// A running query and where its reader is.
+#[derive(Debug)]
+pub struct Cursor {
+    rows: Pin<Box<MeteredRows>>,
+    batch: Option<RecordBatch>,
+    offset: usize,
+    ended: bool,
+    /// Its clock and tokens.
+    pub running: Running,
+}
+
+/// Where rows go.
+#[derive(Debug)]
+pub enum Sink<'a, 'b> {
+    /// As DataRow messages.
+    Rows,
+    /// As COPY.
+    Copy(&'a mut Copier<'b>),
+    /// Nowhere: MOVE.
+    Nowhere,
+}
+
+impl Cursor {
+    /// Starts before the first row.
+    pub fn new(rows: MeteredRows, running: Running) -> Self {
+        Self { rows: Box::pin(rows), batch: None, offset: 0, ended: false, running }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        std::sync::Arc::clone(self.rows.schema())
+    }
+
+    /// Sends at most so many rows; says how many there were, and whether those were the last.
+    pub async fn pump<W: AsyncWrite + Unpin>(
+        &mut self,
+        outbox: &mut Outbox<W>,
+        mut sink: Sink<'_, '_>,
+        outputs: &[Output],
+        style: &Style,
+        most: u64,
+    ) -> Result<(u64, bool), Halt> {
+        let mut sent = 0;
+        while sent < most {
+            let Some(batch) = self.current().await? else { return Ok((sent, true)) };
+            let wanted = usize::try_from(most - sent).unwrap_or(usize::MAX);
+            let end = batch.num_rows().min(self.offset.saturating_add(wanted));
+            sent += (end - self.offset) as u64;
+            if !matches!(sink, Sink::Nowhere) {
+                let columns = encode::columns(&batch, outputs, style)?;
+                for row in self.offset..end {
+                    match &mut sink {
+                        Sink::Rows => encode::data_row(&columns, row, &mut outbox.buffer)?,
+                        Sink::Copy(copier) => copier.row(&columns, row, &mut outbox.buffer)?,
+                        Sink::Nowhere => {}
+                    }
+                    if outbox.is_full() {
+                        self.running.wait(outbox.flush()).await??;
+                    }
+                }
+            }
+            self.offset = end;
+        }
+        Ok((sent, false))
+    }
+
+    /// The batch with the next row.
+    async fn current(&mut self) -> Result<Option<RecordBatch>, Halt> {
+        loop {
+            if let Some(batch) = &self.batch
+                && self.offset < batch.num_rows()
+            {
+                return Ok(Some(batch.clone()));
+            }
+            self.batch = None;
+            if self.ended {
+                return Ok(None);
+            }
+            match self.running.wait(self.rows.next()).await? {
+                Some(batch) => {
+                    self.batch = Some(batch?);
+                    self.offset = 0;
+                }
+                None => self.ended = true,
+            }
+        }
+    }
+}
+
+/// A name that clients see: quoted, or that there is none.
+pub fn called(what: &str, name: &str) -> String {
+    if name.is_empty() { format!("unnamed {what}") } else { format!("{what} \"{name}\"") }
+}
+
+/// Refuses a result that is not what the client was told.
+pub fn check_unchanged(told: &SchemaRef, now: &SchemaRef) -> Result<(), Fault> {
+    let same = told.fields().len() == now.fields().len()
+        && told.fields().iter().zip(now.fields()).all(|(told, now)| match (types::of_field(told), types::of_field(now)) {
+            (Ok(told), Ok(now)) => told.oid == now.oid,
+            _ => false,
+        });
+    if same { Ok(()) } else { Err(Fault::new(ErrorKind::Unsupported, "cached plan must not change result type")) }
+}
+
+/// What a connection keeps under names, within its bounds.
+#[derive(Debug)]
+pub struct Shelf {
+    /// Prepared statements; the unnamed one is "".
+    pub statements: HashMap<String, Prepared>,
+    /// Portals and cursors; the unnamed one is "".
+    pub portals: HashMap<String, Portal>,
+    last: u64,
+    most_statements: usize,
+    most_portals: usize,
+    most_bytes: usize,
+}
+
+impl Shelf {
+    /// Empty. The texts of all statements, and the values of all portals, have each at most `most_bytes`.
+    pub fn new(most_statements: usize, most_portals: usize, most_bytes: usize) -> Self {
+        Self { statements: HashMap::new(), portals: HashMap::new(), last: 0, most_statements, most_portals, most_bytes }
+    }
+
+    /// The number of the newest portal.
+    pub fn last_portal(&self) -> u64 {
+        self.last
+    }
+
+    /// Refuses a named statement that exists. The unnamed one is replaced.
+    pub fn check_new_statement(&self, name: &str) -> Result<(), Fault> {
+        if !name.is_empty() && self.statements.contains_key(name) {
+            return Err(Fault::new(ErrorKind::DuplicateStatement, format!("{} already exists", called("prepared statement", name))));
+        }
+        Ok(())
+    }
+
+    /// Keeps a statement.
+    pub fn add_statement(&mut self, name: &str, prepared: Prepared) -> Result<(), Fault> {
+        self.check_new_statement(name)?;
+        self.statements.remove(name);
+        let bytes: usize = self.statements.values().map(|prepared| prepared.bytes).sum();
+        if self.statements.len() >= self.most_statements || bytes + prepared.bytes > self.most_bytes {
+            return Err(Fault::new(ErrorKind::ProgramLimit, "too many prepared statements").with_hint("Deallocate some of them."));
+        }
+        self.statements.insert(name.to_owned(), prepared);
+        Ok(())
+    }
+
+    /// A statement by its name.
+    pub fn statement(&self, name: &str) -> Result<&Prepared, Fault> {
+        self.statements
+            .get(name)
+            .ok_or_else(|| Fault::new(ErrorKind::UndefinedStatement, format!("{} does not exist", called("prepared statement", name))))
+    }
+
+    /// Refuses a named portal that exists. The unnamed one is replaced.
+    pub fn check_new_portal(&self, name: &str) -> Result<(), Fault> {
+        if !name.is_empty() && self.portals.contains_key(name) {
+            return Err(Fault::new(ErrorKind::DuplicateCursor, format!("cursor \"{name}\" already exists")));
+        }
+        Ok(())
+    }
+
+    /// Keeps a portal and numbers it.
+    pub fn add_portal(&mut self, name: &str, mut portal: Portal) -> Result<(), Fault> {
+        self.check_new_portal(name)?;
+        self.portals.remove(name);
+        let bytes: usize = self.portals.values().map(|portal| portal.bytes).sum();
+        if self.portals.len() >= self.most_portals || bytes + portal.bytes > self.most_bytes {
+            return Err(Fault::new(ErrorKind::ProgramLimit, "too many open portals and cursors").with_hint("Close some of them."));
+        }
+        self.last += 1;
+        portal.number = self.last;
+        self.portals.insert(name.to_owned(), portal);
+        Ok(())
+    }
+
+    /// Takes a portal out, to run it. What fails while it is out is gone.
+    pub fn take_portal(&mut self, what: &str, name: &str) -> Result<Portal, Fault> {
+        let missing = || Fault::new(ErrorKind::UndefinedCursor, format!("{what} \"{name}\" does not exist"));
+        self.portals.remove(name).ok_or_else(missing)
+    }
+
+    /// Puts a portal back.
+    pub fn put_portal(&mut self, name: &str, portal: Portal) {
+        self.portals.insert(name.to_owned(), portal);
+    }
+
+    /// The transaction ended. `since` is the newest portal before it began.
+    pub fn end_transaction(&mut self, committed: bool, since: u64) {
+        self.portals.retain(|_, portal| portal.hold && (committed || portal.number <= since));
+    }
+}
