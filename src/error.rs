@@ -50,6 +50,10 @@ pub enum ErrorKind {
     OutOfRange,
     /// An argument or setting value that is not allowed.
     InvalidParameter,
+    /// A setting that cannot be changed.
+    CannotChange,
+    /// An operation that the object is in no state for (backward fetch).
+    NotInState,
     /// More than one row where one was asked for.
     Cardinality,
     /// Not entitled.
@@ -130,6 +134,8 @@ impl ErrorKind {
             Self::InvalidBinary => ("22P03", Grpc::InvalidArgument, 400, "INVALID_BINARY"),
             Self::OutOfRange => ("22003", Grpc::OutOfRange, 400, "OUT_OF_RANGE"),
             Self::InvalidParameter => ("22023", Grpc::InvalidArgument, 400, "INVALID_PARAMETER"),
+            Self::CannotChange => ("55P02", Grpc::FailedPrecondition, 409, "CANNOT_CHANGE"),
+            Self::NotInState => ("55000", Grpc::FailedPrecondition, 409, "NOT_IN_STATE"),
             Self::Cardinality => ("21000", Grpc::InvalidArgument, 400, "CARDINALITY"),
             Self::Denied => ("42501", Grpc::PermissionDenied, 403, "DENIED"),
             Self::ReadOnly => ("25006", Grpc::FailedPrecondition, 405, "READ_ONLY"),
@@ -211,6 +217,19 @@ impl Fault {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same fault, for where an error can only be borrowed. Its cause stays behind.
+    #[must_use]
+    pub fn without_source(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            detail: self.detail.clone(),
+            hint: self.hint.clone(),
+            position: self.position,
+            source: None,
+        }
     }
 
     /// What kind it is.
