@@ -1,239 +1,103 @@
-//! One query, one stage a file: parse, resolve, authorise, govern, plan, admit, execute. Both doors come through here.
+//! One query, one stage a file. Both doors come through here, and differ in decoding and encoding only.
+//!
+//! ```text
+//! text ─ parse ─► Parsed ─ resolve ─► Resolved ─ authorise ─► Authorised ─ view ─► Governed ─ plan ─► Planned ─ execute ─► MeteredRows
+//!                 syntax,             names, in               permits, or          tables as the      physical,           rows, ending
+//!                 limits              one snapshot            a denial             reader sees them   counted             when durable
+//! ```
+//!
+//! Each stage is a type that only the stage before can make. `admit` stands before `authorise`: a query that waits for its turn has
+//! touched nothing, and holds nothing that could be revoked meanwhile.
 
-pub mod govern;
+mod admit;
+mod authorise;
+mod execute;
+mod fault;
+mod functions;
+mod govern;
+mod parse;
+mod plan;
+mod resolve;
+mod running;
+mod session;
+mod settings;
+mod view;
+mod visible;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use chrono::{DateTime, Utc};
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::scalar::ScalarValue;
-use futures::Stream;
+use datafusion::sql::sqlparser::ast;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::catalog::PortRef;
-use crate::error::Result;
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Limits;
+use crate::error::{ErrorKind, Fault, Result};
 use crate::id::QueryId;
-use crate::identity::Principal;
-use crate::metering::Protocol;
+use crate::identity::Identity;
+use crate::metering::{Journal, Protocol, QueryStart};
+use crate::policy::MaskKeys;
+use crate::ports::Ports;
+use crate::telemetry::Metrics;
+
+pub use self::execute::MeteredRows;
+pub use self::parse::{CopyFormat, CopyOptions, Direction, Kind, Parsed};
+pub use self::session::Session;
+pub use self::settings::Settings;
+pub use self::visible::VisibleTable;
+
+use self::admit::Admission;
+use self::authorise::Books;
+use self::execute::{Explain, OpenBooks, cancelled, outcome_of};
+use self::fault::fault_of;
+use self::parse::Body;
+use self::plan::{Drafted, Engine, Planned};
+use self::resolve::{Asker, Resolved};
+use self::running::{RunningQueries, Stop};
+use self::visible::VisibleCache;
+
+/// What the engine is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What exists.
+    pub catalog: Catalog,
+    /// Who is who.
+    pub identity: Identity,
+    /// The ledger.
+    pub journal: Journal,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Bounds.
+    pub limits: Arc<Limits>,
+    /// The time.
+    pub clock: Clock,
+    /// Where this gateway runs.
+    pub region: Option<String>,
+    /// The mesh's key of pseudonyms, from which each consumer domain's is derived.
+    pub pseudonym_key: [u8; 32],
+    /// Where queries spill to. Made where it is missing, emptied at start.
+    pub spill_dir: PathBuf,
+}
 
 /// The engine behind all doors.
 #[derive(Debug)]
-pub struct Gateway(());
-
-/// What a door holds for one authenticated connection (PostgreSQL) or one client session (Flight).
-#[derive(Debug)]
-pub struct Session(());
-
-impl Session {
-    /// A session of `principal`, with the settings at their defaults.
-    pub fn new(gateway: &Arc<Gateway>, principal: Arc<Principal>, protocol: Protocol) -> Self {
-        todo!("{gateway:?}{principal:?}{protocol:?}")
-    }
-
-    /// Who.
-    pub fn principal(&self) -> &Arc<Principal> {
-        todo!()
-    }
-
-    /// Its settings.
-    pub fn settings(&self) -> &Settings {
-        todo!()
-    }
-}
-
-/// The settings of one session: one table of all of them, with PostgreSQL's names, defaults and checks. Interior mutability, because
-/// `set_config()` in a query changes them too.
-#[derive(Debug)]
-pub struct Settings(());
-
-impl Settings {
-    /// The value as `SHOW` prints it; `42704` for a setting that does not exist.
-    pub fn show(&self, name: &str) -> Result<String> {
-        todo!("{name}")
-    }
-
-    /// All settings as `SHOW ALL` prints them: name, value, description.
-    pub fn show_all(&self) -> Vec<(String, String, String)> {
-        todo!()
-    }
-
-    /// `SET` (`local` ends with the transaction). Checks the value.
-    pub fn set(&self, name: &str, value: &str, local: bool) -> Result<()> {
-        todo!("{name}{value}{local}")
-    }
-
-    /// `RESET name`, or all of them.
-    pub fn reset(&self, name: Option<&str>) -> Result<()> {
-        todo!("{name:?}")
-    }
-
-    /// Marks the value from the client's startup packet as what `RESET` goes back to.
-    pub fn set_startup(&self, name: &str, value: &str) -> Result<()> {
-        todo!("{name}{value}")
-    }
-
-    /// The transaction began (`SET LOCAL` and rollback go back to here), or ended.
-    pub fn begin(&self) {
-        todo!()
-    }
-
-    /// The transaction ended; `SET LOCAL` ends, and where it did not commit every `SET` within it too.
-    pub fn end(&self, committed: bool) {
-        todo!("{committed}")
-    }
-
-    /// Settings that clients are told of (`ParameterStatus`) and that changed since the last call: name and value.
-    pub fn take_reported(&self) -> Vec<(&'static str, String)> {
-        todo!()
-    }
-
-    /// The session's time zone.
-    pub fn time_zone(&self) -> chrono_tz::Tz {
-        todo!()
-    }
-}
-
-/// One statement, parsed, within the limits. Cheap to clone. It is a request: it carries no right to anything.
-#[derive(Debug, Clone)]
-pub struct Parsed(Arc<()>);
-
-/// What a statement is, as far as a door must know.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// Nothing between two semicolons.
-    Empty,
-    /// SELECT, WITH, VALUES, TABLE, EXPLAIN, SHOW: gives rows.
-    Rows,
-    /// COPY (query) TO STDOUT: rows in COPY format; [`Parsed::copy_query`] gives the statement to run.
-    CopyOut(CopyOptions),
-    /// SET name = value.
-    Set {
-        /// The setting.
-        name: String,
-        /// The value; `None` is DEFAULT.
-        value: Option<String>,
-        /// SET LOCAL.
-        local: bool,
-    },
-    /// RESET name, RESET ALL.
-    Reset(Option<String>),
-    /// DISCARD ALL | PLANS | SEQUENCES | TEMP: the word.
-    Discard(String),
-    /// BEGIN, START TRANSACTION.
-    Begin,
-    /// COMMIT, END.
-    Commit,
-    /// ROLLBACK, ABORT.
-    Rollback,
-    /// SAVEPOINT name.
-    Savepoint(String),
-    /// RELEASE name.
-    Release(String),
-    /// ROLLBACK TO name.
-    RollbackTo(String),
-    /// PREPARE name (types) AS statement; [`Parsed::inner`] gives the statement.
-    Prepare {
-        /// Its name.
-        name: String,
-        /// The declared types, as written.
-        types: Vec<String>,
-    },
-    /// EXECUTE name (arguments): the arguments are literals.
-    Execute {
-        /// Its name.
-        name: String,
-        /// Literals as text with their type, in order.
-        arguments: Vec<ScalarValue>,
-    },
-    /// DEALLOCATE name, DEALLOCATE ALL.
-    Deallocate(Option<String>),
-    /// DECLARE name CURSOR FOR query; [`Parsed::inner`] gives the query.
-    Declare {
-        /// Its name.
-        name: String,
-        /// WITH HOLD.
-        hold: bool,
-        /// SCROLL was asked for.
-        scroll: bool,
-        /// BINARY.
-        binary: bool,
-    },
-    /// FETCH … FROM name.
-    Fetch {
-        /// The cursor.
-        name: String,
-        /// How many, which way.
-        direction: Direction,
-    },
-    /// MOVE … FROM name.
-    Move {
-        /// The cursor.
-        name: String,
-        /// How many, which way.
-        direction: Direction,
-    },
-    /// CLOSE name, CLOSE ALL.
-    Close(Option<String>),
-    /// Accepted and without effect here: UNLISTEN, LISTEN is refused. Holds the command tag.
-    NoOp(&'static str),
-}
-
-/// How far a cursor goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// NEXT, FORWARD n, n.
-    Forward(u64),
-    /// ALL, FORWARD ALL.
-    All,
-    /// PRIOR, BACKWARD, FIRST, LAST, ABSOLUTE, RELATIVE and negative counts: refused with `55000`/`0A000` by a door without scroll.
-    Other,
-}
-
-/// COPY … TO STDOUT's options.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CopyOptions {
-    /// text, csv or binary.
-    pub format: CopyFormat,
-    /// Between the values.
-    pub delimiter: u8,
-    /// How NULL is written.
-    pub null: String,
-    /// A header line first.
-    pub header: bool,
-    /// csv's quote.
-    pub quote: u8,
-    /// csv's escape.
-    pub escape: u8,
-    /// csv's columns that are always quoted: `None` where not asked for, empty for `*`.
-    pub force_quote: Option<Vec<String>>,
-}
-
-/// COPY's formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyFormat {
-    /// PostgreSQL's text.
-    Text,
-    /// RFC 4180, as PostgreSQL writes it.
-    Csv,
-    /// PostgreSQL's binary.
-    Binary,
-}
-
-impl Parsed {
-    /// What it is.
-    pub fn kind(&self) -> &Kind {
-        todo!()
-    }
-
-    /// The command tag without a count: `SELECT`, `BEGIN`, `SHOW`, `EXPLAIN`.
-    pub fn tag(&self) -> &'static str {
-        todo!()
-    }
-
-    /// The statement within PREPARE, DECLARE, COPY.
-    pub fn inner(&self) -> Option<&Parsed> {
-        todo!()
-    }
+pub struct Gateway {
+    parts: Parts,
+    ports: Ports,
+    engine: Engine,
+    admission: Admission,
+    running: Arc<RunningQueries>,
+    visible: VisibleCache,
 }
 
 /// What a statement needs and gives, told only to those who may run it.
@@ -243,48 +107,6 @@ pub struct Description {
     pub parameters: Vec<DataType>,
     /// The result's columns.
     pub schema: SchemaRef,
-}
-
-impl Gateway {
-    /// Splits and parses a text, within the limits of length and depth.
-    pub fn parse(&self, session: &Session, sql: &str) -> Result<Vec<Parsed>> {
-        todo!("{session:?}{sql}")
-    }
-
-    /// Resolves, authorises, governs and plans a [`Kind::Rows`] statement without running it. `types` are the client's, `None` where it did
-    /// not say.
-    pub async fn describe(&self, session: &Session, parsed: &Parsed, types: &[Option<DataType>]) -> Result<Description> {
-        todo!("{session:?}{parsed:?}{types:?}")
-    }
-
-    /// Runs a [`Kind::Rows`] statement from the start: authorised now, whatever was described before.
-    pub async fn run(
-        &self,
-        session: &Session,
-        parsed: &Parsed,
-        parameters: &[ScalarValue],
-        cancel: CancellationToken,
-    ) -> Result<MeteredRows> {
-        todo!("{session:?}{parsed:?}{parameters:?}{cancel:?}")
-    }
-
-    /// The tables that the session's principal may read, for catalog listings: sorted by schema and name.
-    pub async fn visible(&self, session: &Session) -> Result<Arc<Vec<VisibleTable>>> {
-        todo!("{session:?}")
-    }
-}
-
-/// A table that a principal may read, as they see it.
-#[derive(Debug, Clone)]
-pub struct VisibleTable {
-    /// The SQL schema.
-    pub schema: String,
-    /// The SQL name; the unpinned one of the default port, and pinned ones where a product has several.
-    pub name: String,
-    /// The columns as governed; `None` where the port cannot be described at the moment.
-    pub columns: Option<SchemaRef>,
-    /// What it is: product, or a system table where `None`.
-    pub target: Option<PortRef>,
 }
 
 /// Something that a reader is told once a query: what was filtered, masked, stale or deprecated.
@@ -298,34 +120,225 @@ pub struct Notice {
     pub hint: Option<String>,
 }
 
-/// A result on its way to the reader: authorised, governed, counted. Made by the pipeline only.
-///
-/// It ends (`None`) only when the usage is durable, so a door may say "complete" as soon as it sees the end. After an error there is
-/// nothing more. Dropped early, the query is settled as cancelled. Cancel-safe: `next()` may be dropped and called again.
-#[derive(Debug)]
-pub struct MeteredRows(());
-
-impl MeteredRows {
-    /// The columns.
-    pub fn schema(&self) -> &SchemaRef {
-        todo!()
+impl Gateway {
+    /// An engine of these parts.
+    pub fn new(parts: Parts) -> Result<Arc<Self>> {
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![parts.spill_dir.clone()]))
+            .with_max_temp_directory_size(parts.limits.spill);
+        let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc().map_err(fault_of)?;
+        let (ports, engine) = (Ports::new(&runtime), Engine::new(parts.limits.memory, &runtime));
+        let (admission, running, visible) = (Admission::default(), Arc::default(), VisibleCache::default());
+        Ok(Arc::new(Self { parts, ports, engine, admission, running, visible }))
     }
 
-    /// The query's id.
-    pub fn query_id(&self) -> QueryId {
-        todo!()
+    /// Ends running queries whose readers lost the right to them, until the token is cancelled.
+    pub async fn watch(&self, stop: CancellationToken) {
+        let (mut catalog, mut identity) = (self.parts.catalog.subscribe(), self.parts.identity.subscribe());
+        loop {
+            tokio::select! {
+                changed = catalog.changed() => if changed.is_err() { return },
+                changed = identity.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            let snapshot = self.parts.catalog.current();
+            self.running.recheck(|record| {
+                let Some(principal) = self.parts.identity.lookup(&record.principal) else { return false };
+                let asker = Asker { principal, snapshot: Arc::clone(&snapshot), purpose: record.purpose.clone(), search_path: Vec::new() };
+                record.permits.iter().all(|permit| authorise::still_holds(permit, &asker, self.region()))
+            });
+        }
     }
 
-    /// What the reader is to be told.
-    pub fn notices(&self) -> &[Notice] {
-        todo!()
+    /// Splits and parses a text, within the limits of length and depth.
+    pub fn parse(&self, _session: &Session, sql: &str) -> Result<Vec<Parsed>> {
+        parse::parse(sql, self.parts.limits.statement_bytes)
+    }
+
+    /// Resolves, authorises, governs and plans a [`Kind::Rows`] statement without running it. `types` are the client's, `None` where it did
+    /// not say.
+    pub async fn describe(&self, session: &Session, parsed: &Parsed, types: &[Option<DataType>]) -> Result<Description> {
+        let (statement, explain) = match parsed.body() {
+            Body::Query(statement) => (statement, false),
+            Body::Explain { query, .. } => (query, true),
+            Body::Show(name) => return Ok(Description { parameters: Vec::new(), schema: show(session, name.as_deref())?.schema() }),
+            Body::Nothing => return Ok(Description { parameters: Vec::new(), schema: Arc::new(Schema::empty()) }),
+        };
+        let drafted = self.draft(session, self.asker(session)?, statement, types, Books::Description).await?;
+        let schema = if explain { Explain::schema() } else { drafted.schema() };
+        Ok(Description { parameters: drafted.parameters()?, schema })
+    }
+
+    /// Runs a [`Kind::Rows`] statement from the start: authorised now, whatever was described before.
+    pub async fn run(&self, session: &Session, parsed: &Parsed, parameters: &[ScalarValue], cancel: CancellationToken) -> Result<MeteredRows> {
+        let (statement, explain) = match parsed.body() {
+            Body::Query(statement) => (statement, None),
+            Body::Explain { query, analyze, verbose } => (query, Some(Explain { analyze: *analyze, verbose: *verbose })),
+            Body::Show(name) => return show(session, name.as_deref()).map(MeteredRows::told),
+            Body::Nothing => return Err(Fault::new(ErrorKind::Unsupported, format!("{} gives no rows", parsed.tag()))),
+        };
+        let stop = Stop::new(&cancel);
+        let running = self.run_query(session, parsed, statement, explain, parameters, &stop);
+        tokio::select! {
+            result = running => result,
+            () = cancel.cancelled() => Err(cancelled()),
+        }
+    }
+
+    /// One query from resolve to its first row.
+    async fn run_query(
+        &self,
+        session: &Session,
+        parsed: &Parsed,
+        statement: &ast::Statement,
+        explain: Option<Explain>,
+        parameters: &[ScalarValue],
+        stop: &Stop,
+    ) -> Result<MeteredRows> {
+        let asker = self.asker(session)?;
+        let resolved = Resolved::new(asker.clone(), statement.clone())?;
+        let begun = Instant::now();
+        let slot = if resolved.reads_products() { Some(self.admit(&asker, stop).await?) } else { None };
+        let query_id = QueryId::generate();
+        let account = self.parts.journal.begin(self.query_start(session, &asker, parsed, query_id, begun))?;
+        let books = OpenBooks { account, metrics: self.parts.metrics.clone(), protocol: session.protocol(), begun };
+        let types: Vec<_> = parameters.iter().map(|value| Some(value.data_type()).filter(|t| *t != DataType::Null)).collect();
+        match self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account)).await {
+            Ok(mut planned) => {
+                let permits = std::mem::take(&mut planned.permits);
+                let entry = self.running.enter(query_id, asker.principal.name.clone(), asker.purpose.clone(), permits, stop.clone());
+                let deadline = self.deadline(session, begun);
+                Ok(MeteredRows::start(planned, explain, query_id, slot, entry, books, deadline))
+            }
+            Err(fault) => {
+                books.close(outcome_of(&fault), Some(&fault), 0).await?;
+                Err(fault)
+            }
+        }
+    }
+
+    async fn plan(&self, session: &Session, resolved: Resolved, types: &[Option<DataType>], parameters: &[ScalarValue], books: Books<'_>) -> Result<Planned> {
+        self.draft_resolved(session, resolved, types, books).await?.bind(parameters)?.plan().await
+    }
+
+    async fn draft(&self, session: &Session, asker: Asker, statement: &ast::Statement, types: &[Option<DataType>], books: Books<'_>) -> Result<Drafted> {
+        let resolved = Resolved::new(asker, statement.clone())?;
+        self.draft_resolved(session, resolved, types, books).await
+    }
+
+    async fn draft_resolved(&self, session: &Session, resolved: Resolved, types: &[Option<DataType>], books: Books<'_>) -> Result<Drafted> {
+        let time_zone = session.settings().time_zone();
+        let keys = self.mask_keys(&resolved.asker);
+        let authorised = resolved.authorise(self, session, books).await?;
+        authorised.govern(self, session, keys, time_zone).await?.draft(&self.engine, time_zone, types)
+    }
+
+    /// Who asks, as they are now.
+    fn asker(&self, session: &Session) -> Result<Asker> {
+        let name = &session.principal().name;
+        let principal = self.parts.identity.lookup(name).ok_or_else(|| resolve::gone(name.as_str()))?;
+        let settings = session.settings();
+        let snapshot = self.parts.catalog.current();
+        Ok(Asker { principal, snapshot, purpose: settings.purpose(), search_path: settings.search_path() })
+    }
+
+    /// Waits for a slot of the consumer domain.
+    async fn admit(&self, asker: &Asker, stop: &Stop) -> Result<admit::Slot> {
+        let domain = &asker.principal.domain;
+        let limits = &self.parts.limits;
+        let width = asker.snapshot.domains.get(domain).and_then(|d| d.limits.concurrency).unwrap_or(limits.concurrency);
+        self.admission.enter(domain, width, limits.queue, stop.token()).await
+    }
+
+    fn query_start(&self, session: &Session, asker: &Asker, parsed: &Parsed, query_id: QueryId, begun: Instant) -> QueryStart {
+        let now = self.now();
+        let domain = asker.snapshot.domains.get(&asker.principal.domain);
+        let mesh = &asker.snapshot.mesh;
+        let price = mesh.prices.iter().rfind(|price| price.from <= now.date_naive());
+        let limits = [session.settings().max_scan_bytes(), domain.and_then(|d| d.limits.max_scan_bytes), self.parts.limits.max_scan_bytes];
+        QueryStart {
+            query_id,
+            started_at: now,
+            principal: asker.principal.name.clone(),
+            consumer_domain: asker.principal.domain.clone(),
+            cost_center: domain.and_then(|d| d.cost_center.clone()),
+            purpose: asker.purpose.clone(),
+            protocol: session.protocol(),
+            application_name: session.settings().application_name(),
+            statement_digest: parsed.digest().to_owned(),
+            queued_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            price: price.map(|price| (price.clone(), mesh.currency.clone())),
+            max_scan_bytes: limits.into_iter().flatten().min(),
+        }
+    }
+
+    /// The PostgreSQL door times each Execute itself, because a suspended portal's clock stands still; elsewhere a statement is one run.
+    fn deadline(&self, session: &Session, begun: Instant) -> Option<Instant> {
+        let timeout = session.settings().statement_timeout()?;
+        (session.protocol() != Protocol::Postgres).then(|| begun + timeout)
+    }
+
+    /// The mask keys of one query of one consumer domain.
+    fn mask_keys(&self, asker: &Asker) -> MaskKeys {
+        let mut derive = derived(&self.parts.pseudonym_key);
+        derive.update(b"meshgate pseudonym ");
+        derive.update(asker.principal.domain.as_str().as_bytes());
+        MaskKeys { pseudonym: derive.finalize().into_bytes().into(), query_salt: rand::random() }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.parts.clock.now()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.parts.limits
+    }
+
+    pub(crate) fn region(&self) -> Option<&str> {
+        self.parts.region.as_deref()
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// The ledger.
+    pub fn journal(&self) -> &Journal {
+        &self.parts.journal
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.parts.metrics
+    }
+
+    /// The live catalog.
+    pub fn catalog(&self) -> &Catalog {
+        &self.parts.catalog
     }
 }
 
-impl Stream for MeteredRows {
-    type Item = Result<RecordBatch>;
+#[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn derived(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
+}
 
-    fn poll_next(self: std::pin::Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Self::Item>> {
-        todo!()
-    }
+/// SHOW's rows.
+fn show(session: &Session, name: Option<&str>) -> Result<RecordBatch> {
+    let column = |values: Vec<String>| Arc::new(StringArray::from(values)) as ArrayRef;
+    let field = |name: &str| Field::new(name, DataType::Utf8, false);
+    let (fields, columns) = match name {
+        Some(name) => (vec![field(&name.to_lowercase())], vec![column(vec![session.settings().show(name)?])]),
+        None => {
+            let all = session.settings().show_all();
+            let names = all.iter().map(|(name, ..)| name.clone()).collect();
+            let values = all.iter().map(|(_, value, _)| value.clone()).collect();
+            let descriptions = all.into_iter().map(|(.., description)| description).collect();
+            (vec![field("name"), field("setting"), field("description")], vec![column(names), column(values), column(descriptions)])
+        }
+    };
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(Fault::internal)
 }

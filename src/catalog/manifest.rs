@@ -177,7 +177,7 @@ impl Policies {
         }
         policies.retention = fields.get("retention").and_then(|value| value.parsed(values::duration, report));
         policies.encryption = fields.get("encryption").and_then(|value| value.filled(report)).map(str::to_owned);
-        policies.row_filters = fields.get("rowFilters").map(|value| rules::row_filters(value, report)).unwrap_or_default();
+        policies.row_filters = fields.get("rowFilters").map(|value| rules::row_filters(value, ports, report)).unwrap_or_default();
         policies.masks = fields.get("masks").map(|value| rules::masks(value, ports, report)).unwrap_or_default();
         policies
     }

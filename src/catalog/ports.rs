@@ -41,7 +41,7 @@ impl Format {
     /// The options that a port of this format may give.
     fn options(self) -> &'static [&'static str] {
         match self {
-            Self::Csv => &["header", "delimiter", "quote", "escape", "comment", "null", "newlines_in_values"],
+            Self::Csv => &["header", "delimiter", "quote", "escape", "comment", "null", "newlines"],
             Self::Json | Self::Delta | Self::Parquet | Self::Avro | Self::Arrow | Self::Iceberg | Self::Postgres => &[],
         }
     }
@@ -252,9 +252,16 @@ fn options(value: Value<'_>, format: Format, report: &mut Report) -> Option<BTre
     let fields = value.fields(known, report)?;
     let mut options = BTreeMap::new();
     for key in known {
-        if let Some(text) = fields.get(key).and_then(|value| value.text(report)) {
-            options.insert((*key).to_owned(), text.to_owned());
+        let Some(value) = fields.get(key) else { continue };
+        let Some(text) = value.text(report) else { continue };
+        match *key {
+            "header" | "newlines" => drop(value.boolean(report)),
+            "delimiter" | "quote" | "escape" | "comment" if text.len() != 1 => {
+                report.error(value.at(), format!("`{key}` must be one ASCII character, not `{}`", clip(text)));
+            }
+            _ => {}
         }
+        options.insert((*key).to_owned(), text.to_owned());
     }
     Some(options)
 }

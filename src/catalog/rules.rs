@@ -1,23 +1,16 @@
 //! A manifest's rules: row filters, masks, quality checks.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use std::collections::BTreeMap;
 
 use crate::id::GroupName;
-use crate::policy::Mask;
+use crate::policy::{Mask, check_filter};
 
 use super::ports::check_column;
-use super::read::{Fields, Report, Value, clip};
+use super::read::{Fields, Report, Value, clip, one_line};
 use super::{Column, ColumnMaskRule, Port, QualityCheck, RowFilterRule, Sourced, values};
 
-/// The longest filter expression, in bytes.
-const MAX_EXPRESSION: usize = 8 << 10;
-
 /// `policies.rowFilters`.
-pub(super) fn row_filters(list: Value<'_>, report: &mut Report) -> Vec<Sourced<RowFilterRule>> {
+pub(super) fn row_filters(list: Value<'_>, ports: &[Port], report: &mut Report) -> Vec<Sourced<RowFilterRule>> {
     let mut rules = Vec::new();
     for item in list.items(report).into_iter().flatten() {
         let Some(fields) = item.fields(&["expression", "bind", "exceptGroups"], report) else { continue };
@@ -26,9 +19,9 @@ pub(super) fn row_filters(list: Value<'_>, report: &mut Report) -> Vec<Sourced<R
         let Some(value) = fields.require("expression", report) else { continue };
         let Some(expression) = value.filled(report) else { continue };
         let at = value.at();
-        match placeholders(expression) {
-            Err(why) => report.error(at, why),
-            Ok(used) => check_bound(&used, &bind, value, report),
+        // A binding that was refused is missing from `bind`: complaining that it is unbound would say nothing new.
+        if bind.len() == fields.get("bind").map_or(0, |value| value.entries(report).map_or(0, <[_]>::len)) {
+            check_expression(expression, &bind, ports, value, report);
         }
         rules.push(report.sourced(RowFilterRule { expression: expression.to_owned(), bind, except_groups }, at));
     }
@@ -39,12 +32,12 @@ fn groups(fields: &Fields<'_>, report: &mut Report) -> Vec<GroupName> {
     fields.get("exceptGroups").map(|value| value.groups(report)).unwrap_or_default()
 }
 
-fn check_bound(used: &BTreeSet<String>, bind: &BTreeMap<String, String>, value: Value<'_>, report: &mut Report) {
-    for name in used.iter().filter(|name| !bind.contains_key(*name)) {
-        report.error(value.at(), format!("`${}` is bound to nothing: say what it is under `bind`", clip(name)));
-    }
-    for name in bind.keys().filter(|name| !used.contains(*name)) {
-        report.error(value.at(), format!("`bind` names `{}`, but the expression has no `${}`", clip(name), clip(name)));
+/// A filter must hold for every port: a reader chooses the port.
+fn check_expression(expression: &str, bind: &BTreeMap<String, String>, ports: &[Port], value: Value<'_>, report: &mut Report) {
+    let mut mistakes: Vec<String> = ports.iter().filter_map(|port| check_filter(expression, bind, port.columns.as_deref()).err()).collect();
+    mistakes.dedup();
+    for why in mistakes {
+        report.error(value.at(), one_line(&why));
     }
 }
 
@@ -72,30 +65,6 @@ fn bind_path(path: &str) -> Result<String, String> {
         Ok(path.to_owned())
     } else {
         Err(format!("`{}` is not known: use principal.name, principal.domain or principal.attributes.<name>", clip(path)))
-    }
-}
-
-/// The `$names` of an expression that reads as SQL. Whether its types fit, and whether it is total, is checked against the columns when
-/// a decision is made.
-fn placeholders(expression: &str) -> Result<BTreeSet<String>, String> {
-    if expression.len() > MAX_EXPRESSION {
-        return Err(format!("an expression of more than {MAX_EXPRESSION} bytes"));
-    }
-    let dialect = GenericDialect {};
-    let not_sql = |why: String| format!("`expression` is not an SQL expression: {}", clip(&why));
-    let tokens = Tokenizer::new(&dialect, expression).tokenize().map_err(|error| not_sql(error.message))?;
-    let mut names = BTreeSet::new();
-    for token in &tokens {
-        if let Token::Placeholder(text) = token {
-            names.insert(text.trim_start_matches('$').to_owned());
-        }
-    }
-    let mut parser = Parser::new(&dialect).with_recursion_limit(64).with_tokens(tokens);
-    parser.parse_expr().map_err(|error| not_sql(error.to_string()))?;
-    let rest = parser.next_token();
-    match rest.token {
-        Token::EOF => Ok(names),
-        other => Err(not_sql(format!("`{other}` is left over"))),
     }
 }
 
@@ -162,6 +131,9 @@ pub(super) fn quality_check(item: Value<'_>, ports: &[Port], report: &mut Report
 
 /// The columns of all ports, where all ports list theirs.
 fn all_columns(ports: &[Port]) -> Option<Vec<&Column>> {
+    if ports.is_empty() {
+        return None;
+    }
     let listed: Option<Vec<&[Column]>> = ports.iter().map(|port| port.columns.as_deref()).collect();
     Some(listed?.into_iter().flatten().collect())
 }

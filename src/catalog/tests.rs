@@ -5,6 +5,7 @@ mod fuzz;
 mod reload;
 
 use std::fs;
+use std::path::Path;
 
 use tempfile::TempDir;
 
@@ -201,4 +202,11 @@ fn a_rego_file_closes_what_it_guards() {
         assert_eq!(lines(&after.problems), wanted);
         assert_ne!(before.revision, after.revision);
     }
+}
+#[test]
+fn the_example_catalog_is_sound() {
+    let snapshot = Catalog::inspect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog")).unwrap();
+    assert_eq!(lines(&snapshot.problems), Vec::<String>::new());
+    assert_eq!((snapshot.domains.len(), snapshot.products.len()), (6, 8));
+    assert!(snapshot.products.values().all(|product| product.newest().status == Status::Active));
 }

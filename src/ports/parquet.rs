@@ -31,8 +31,8 @@ pub async fn open(
     cache: &Arc<FileMetadataCache>,
 ) -> Result<Opened, Fault> {
     let product = &spec.id.product;
-    let footers: Vec<Arc<ParquetMetaData>> = stream::iter(&listing.files)
-        .map(|file| crate::ports::footer::read(metered.as_ref(), file, cache))
+    let reads: Vec<_> = listing.files.iter().map(|file| crate::ports::footer::read(metered.as_ref(), file, cache)).collect();
+    let footers: Vec<Arc<ParquetMetaData>> = stream::iter(reads)
         .buffered(READ_AHEAD)
         .try_collect()
         .await

@@ -1,0 +1,195 @@
+//! Admission: how many queries of one consumer domain run at once, how many may wait, and how much memory each may take.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::common::{Result as EngineResult, resources_datafusion_err};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{ErrorKind, Fault, Result};
+use crate::id::DomainName;
+
+use super::execute::cancelled;
+
+/// The queues of all consumer domains.
+#[derive(Debug, Default)]
+pub(crate) struct Admission(Mutex<HashMap<DomainName, Arc<Lane>>>);
+
+/// One consumer domain's queue.
+#[derive(Debug)]
+struct Lane {
+    width: usize,
+    slots: Arc<Semaphore>,
+    waiting: AtomicUsize,
+}
+
+/// The right to run, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Admission {
+    /// Waits for one of `width` slots of the domain behind at most `queue` others.
+    pub(crate) async fn enter(&self, domain: &DomainName, width: usize, queue: usize, cancel: &CancellationToken) -> Result<Slot> {
+        let lane = self.lane(domain, width);
+        if let Ok(permit) = Arc::clone(&lane.slots).try_acquire_owned() {
+            return Ok(Slot { _permit: permit });
+        }
+        let waiting = Waiting::begin(&lane.waiting);
+        if waiting.before >= queue {
+            return Err(Fault::new(ErrorKind::TooManyConnections, format!("too many queries of domain \"{domain}\" are waiting"))
+                .with_detail(format!("{width} queries of the domain may run at once, and {queue} may wait."))
+                .with_hint("Try again later, or ask for a higher concurrency in the domain's limits."));
+        }
+        tokio::select! {
+            permit = Arc::clone(&lane.slots).acquire_owned() => permit.map(|permit| Slot { _permit: permit }).map_err(Fault::internal),
+            () = cancel.cancelled() => Err(cancelled()),
+        }
+    }
+
+    /// The domain's lane. A changed width opens a new one: queries in the old one finish there.
+    fn lane(&self, domain: &DomainName, width: usize) -> Arc<Lane> {
+        let width = width.max(1);
+        let mut lanes = self.0.lock();
+        let lane = lanes.entry(domain.clone()).or_insert_with(|| Lane::new(width));
+        if lane.width != width {
+            *lane = Lane::new(width);
+        }
+        Arc::clone(lane)
+    }
+}
+
+impl Lane {
+    fn new(width: usize) -> Arc<Self> {
+        Arc::new(Self { width, slots: Arc::new(Semaphore::new(width)), waiting: AtomicUsize::new(0) })
+    }
+}
+
+/// Counts one that waits, also when it gives up.
+struct Waiting<'a> {
+    count: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        Self { count, before: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One query's share of the gateway's memory: a limit of its own within the pool of all.
+pub(crate) struct QueryPool {
+    shared: Arc<dyn MemoryPool>,
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl QueryPool {
+    pub(crate) fn new(shared: Arc<dyn MemoryPool>, limit: u64) -> Self {
+        Self { shared, limit: usize::try_from(limit).unwrap_or(usize::MAX), used: AtomicUsize::new(0) }
+    }
+}
+
+impl MemoryPool for QueryPool {
+    fn name(&self) -> &str {
+        "query"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.shared.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.shared.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.used.fetch_add(additional, Ordering::Relaxed);
+        self.shared.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.shared.shrink(reservation, shrink);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> EngineResult<()> {
+        let used = self.used.fetch_add(additional, Ordering::Relaxed) + additional;
+        let result = if used > self.limit {
+            Err(resources_datafusion_err!("the query's memory limit of {} bytes is reached", self.limit))
+        } else {
+            self.shared.try_grow(reservation, additional)
+        };
+        if result.is_err() {
+            self.used.fetch_sub(additional, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn reserved(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        MemoryLimit::Finite(self.limit)
+    }
+}
+
+impl fmt::Debug for QueryPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QueryPool({} of {})", self.reserved(), self.limit)
+    }
+}
+
+impl fmt::Display for QueryPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_lane_waits_a_full_queue_refuses_and_other_domains_pass() {
+        let admission = Arc::new(Admission::default());
+        let (claims, policy) = (DomainName::new("claims").unwrap(), DomainName::new("policy").unwrap());
+        let cancel = CancellationToken::new();
+        let running = admission.enter(&claims, 1, 1, &cancel).await.unwrap();
+        let waiting = tokio::spawn({
+            let (admission, claims, cancel) = (Arc::clone(&admission), claims.clone(), cancel.clone());
+            async move { admission.enter(&claims, 1, 1, &cancel).await }
+        });
+        while admission.lane(&claims, 1).waiting.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(admission.enter(&claims, 1, 1, &cancel).await.unwrap_err().sqlstate(), "53300");
+        let _other = admission.enter(&policy, 1, 1, &cancel).await.unwrap();
+        drop(running);
+        waiting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_waiting_query_can_be_cancelled() {
+        let admission = Admission::default();
+        let claims = DomainName::new("claims").unwrap();
+        let cancel = CancellationToken::new();
+        let _running = admission.enter(&claims, 1, 5, &cancel).await.unwrap();
+        cancel.cancel();
+        assert_eq!(admission.enter(&claims, 1, 5, &cancel).await.unwrap_err().sqlstate(), "57014");
+    }
+}

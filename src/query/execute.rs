@@ -1,0 +1,250 @@
+//! The running query: rows on their way, counted, and settled before the reader hears that they are complete.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::error::{ErrorKind, Fault, Result};
+use crate::id::QueryId;
+use crate::metering::{Account, Outcome, Protocol};
+use crate::telemetry::Metrics;
+
+use super::admit::Slot;
+use super::fault::fault_of;
+use super::plan::Planned;
+use super::running::Entry;
+use super::{Notice, parse::deep};
+
+/// `57014`.
+pub(crate) fn cancelled() -> Fault {
+    Fault::new(ErrorKind::Cancelled, "canceling statement due to user request")
+}
+
+/// A result on its way to the reader: authorised, governed, counted. Made by the pipeline only.
+///
+/// It ends (`None`) only when the usage is durable, so a door may say "complete" as soon as it sees the end. After an error there is
+/// nothing more. Dropped early, the query is settled as cancelled. Cancel-safe: `next()` may be dropped and called again.
+pub struct MeteredRows {
+    schema: SchemaRef,
+    query_id: QueryId,
+    notices: Vec<Notice>,
+    state: State,
+}
+
+enum State {
+    Running(Box<Running>),
+    /// The usage is being made durable; then the reader hears the fault, or the end.
+    Settling(BoxFuture<'static, Result<()>>, Option<Fault>),
+    /// Rows that cost nothing: SHOW.
+    Told(Option<RecordBatch>),
+    Over,
+}
+
+/// A query that reads. What holds a meter comes first, so that it is gone when the account is settled.
+struct Running {
+    stream: SendableRecordBatchStream,
+    rows: u64,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    deadline: Option<Pin<Box<tokio::time::Sleep>>>,
+    entry: Entry,
+    slot: Option<Slot>,
+    books: OpenBooks,
+}
+
+/// What is needed to close a query's books.
+pub(crate) struct OpenBooks {
+    pub account: Account,
+    pub metrics: Metrics,
+    pub protocol: Protocol,
+    pub begun: Instant,
+}
+
+impl OpenBooks {
+    /// Makes the usage durable.
+    pub(crate) async fn close(self, outcome: Outcome, fault: Option<&Fault>, rows: u64) -> Result<()> {
+        let bytes = self.account.reading().bytes_scanned();
+        let settled = self.account.settle(outcome, fault.map(Fault::sqlstate), rows).await;
+        self.metrics.query(self.protocol, outcome, self.begun.elapsed().as_secs_f64(), bytes);
+        settled
+    }
+}
+
+/// How a query that ended with `fault` is booked.
+pub(crate) fn outcome_of(fault: &Fault) -> Outcome {
+    match fault.kind() {
+        ErrorKind::Cancelled => Outcome::Cancelled,
+        ErrorKind::ScanLimit => Outcome::LimitExceeded,
+        _ => Outcome::Failed,
+    }
+}
+
+impl MeteredRows {
+    /// Starts a planned query.
+    pub(crate) fn start(planned: Planned, explain: Option<Explain>, query_id: QueryId, slot: Option<Slot>, entry: Entry, books: OpenBooks, deadline: Option<Instant>) -> Self {
+        let Planned { physical, task, notices, permits: _ } = planned;
+        let result = match explain {
+            None => execute_stream(physical, task),
+            Some(explain) => Ok(explain.stream(physical, task)),
+        };
+        let stop = Box::pin(entry.stop().token().clone().cancelled_owned());
+        let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+        match result {
+            Ok(stream) => {
+                let schema = stream.schema();
+                let running = Running { stream, rows: 0, stop, deadline, entry, slot, books };
+                Self { schema, query_id, notices, state: State::Running(Box::new(running)) }
+            }
+            Err(error) => {
+                let fault = fault_of(error);
+                let settling = async move { books.close(Outcome::Failed, None, 0).await };
+                let state = State::Settling(settling.boxed(), Some(fault));
+                Self { schema: Arc::new(Schema::empty()), query_id, notices, state }
+            }
+        }
+    }
+
+    /// Rows that are known already and that no product was read for.
+    pub(crate) fn told(batch: RecordBatch) -> Self {
+        Self { schema: batch.schema(), query_id: QueryId::generate(), notices: Vec::new(), state: State::Told(Some(batch)) }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The query's id.
+    pub fn query_id(&self) -> QueryId {
+        self.query_id
+    }
+
+    /// What the reader is to be told.
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+}
+
+impl Running {
+    /// The next rows, or how the query ended.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<RecordBatch, (Outcome, Option<Fault>)>> {
+        loop {
+            if self.stop.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(self.entry.stop().ending()));
+            }
+            if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+                let fault = Fault::new(ErrorKind::Cancelled, "canceling statement due to statement timeout");
+                return Poll::Ready(Err((Outcome::Cancelled, Some(fault))));
+            }
+            match ready!(deep(|| self.stream.poll_next_unpin(cx))) {
+                Some(Ok(batch)) if batch.num_rows() == 0 => {}
+                Some(Ok(batch)) => {
+                    self.rows += batch.num_rows() as u64;
+                    return Poll::Ready(Ok(batch));
+                }
+                Some(Err(error)) => {
+                    let fault = fault_of(error);
+                    if fault.kind() == ErrorKind::Internal {
+                        tracing::error!(query.id = %self.entry.query_id(), error = ?fault, "a query failed");
+                    }
+                    return Poll::Ready(Err((outcome_of(&fault), Some(fault))));
+                }
+                None => return Poll::Ready(Err((Outcome::Completed, None))),
+            }
+        }
+    }
+}
+
+impl Stream for MeteredRows {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match &mut self.state {
+                State::Running(running) => match ready!(running.poll(cx)) {
+                    Ok(batch) => return Poll::Ready(Some(Ok(batch))),
+                    Err((outcome, fault)) => self.settle(outcome, fault),
+                },
+                State::Settling(settling, _) => {
+                    let settled = ready!(settling.poll_unpin(cx));
+                    let State::Settling(_, fault) = std::mem::replace(&mut self.state, State::Over) else { return Poll::Ready(None) };
+                    return Poll::Ready(match (fault, settled) {
+                        (Some(fault), _) => Some(Err(fault)),
+                        (None, Err(fault)) => Some(Err(fault)),
+                        (None, Ok(())) => None,
+                    });
+                }
+                State::Told(batch) => return Poll::Ready(batch.take().map(Ok)),
+                State::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl MeteredRows {
+    /// Lets go of everything that reads, then closes the books.
+    fn settle(&mut self, outcome: Outcome, fault: Option<Fault>) {
+        let State::Running(running) = std::mem::replace(&mut self.state, State::Over) else { return };
+        let Running { stream, rows, entry, slot, books, .. } = *running;
+        drop(stream);
+        drop(entry);
+        drop(slot);
+        let sqlstate_of = fault.as_ref().map(|fault| Fault::new(fault.kind(), ""));
+        let settling = async move { books.close(outcome, sqlstate_of.as_ref(), rows).await };
+        self.state = State::Settling(settling.boxed(), fault);
+    }
+}
+
+impl fmt::Debug for MeteredRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Running(_) => "running",
+            State::Settling(..) => "settling",
+            State::Told(_) => "told",
+            State::Over => "over",
+        };
+        f.debug_struct("MeteredRows").field("query_id", &self.query_id).field("state", &state).finish()
+    }
+}
+
+/// EXPLAIN: the plan as text instead of its rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Explain {
+    pub analyze: bool,
+    pub verbose: bool,
+}
+
+impl Explain {
+    /// The one column.
+    pub(crate) fn schema() -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
+    }
+
+    /// Shows the plan; with ANALYZE it is run first and its rows are thrown away. Scans are leaves that show their product only, so the text
+    /// has nothing of what lies below them.
+    fn stream(self, plan: Arc<dyn ExecutionPlan>, task: Arc<datafusion::execution::TaskContext>) -> SendableRecordBatchStream {
+        let rows = async move {
+            if self.analyze {
+                let mut stream = execute_stream(Arc::clone(&plan), task)?;
+                while stream.try_next().await?.is_some() {}
+            }
+            let display = if self.analyze { DisplayableExecutionPlan::with_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::new(plan.as_ref()) };
+            let text = display.indent(self.verbose).to_string();
+            let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+            Ok(RecordBatch::try_new(Self::schema(), vec![lines])?)
+        };
+        let stream = futures::stream::once(rows);
+        Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Self::schema(), stream))
+    }
+}
+

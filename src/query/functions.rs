@@ -1,0 +1,245 @@
+//! The functions that a statement may call: an allow-list. What the engine brings and this does not name, does not exist.
+//!
+//! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
+//! own replaces), and those that make large arrays of small arguments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::catalog::TableFunction;
+use datafusion::common::{DataFusionError, Result as EngineResult};
+use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::{
+    AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, WindowUDF,
+};
+
+use crate::error::{ErrorKind, Fault};
+
+const SCALAR: &[&str] = &[
+    // conditional
+    "coalesce", "greatest", "least", "nullif", "nvl", "nvl2", "ifnull",
+    // mathematics
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "ceiling", "cos", "cosh", "cot", "degrees", "exp",
+    "factorial", "floor", "gcd", "isnan", "iszero", "lcm", "ln", "log", "log10", "log2", "nanvl", "pi", "pow", "power", "radians", "random",
+    "round", "signum", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "width_bucket",
+    // text
+    "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "contains", "ends_with", "find_in_set",
+    "initcap", "instr", "left", "length", "levenshtein", "lower", "lpad", "ltrim", "octet_length", "overlay", "position", "repeat", "replace",
+    "reverse", "right", "rpad", "rtrim", "split_part", "starts_with", "strpos", "substr", "substr_index", "substring", "substring_index",
+    "to_hex", "translate", "trim", "upper", "uuid", "gen_random_uuid",
+    // regular expressions
+    "regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace", "regexp_substr",
+    // dates and times
+    "current_date", "current_time", "current_timestamp", "date_bin", "date_format", "date_part", "date_trunc", "datepart", "datetrunc",
+    "from_unixtime", "make_date", "make_time", "now", "to_char", "to_date", "to_local_time", "to_time", "to_timestamp", "to_timestamp_micros",
+    "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "today",
+    // binary and hashes
+    "decode", "digest", "encode", "md5", "sha224", "sha256", "sha384", "sha512",
+    // arrays, structs, maps
+    "array_any_value", "array_append", "array_cat", "array_concat", "array_contains", "array_dims", "array_distance", "array_distinct",
+    "array_element", "array_empty", "array_except", "array_extract", "array_has", "array_has_all", "array_has_any", "array_indexof",
+    "array_intersect", "array_join", "array_length", "array_max", "array_min", "array_ndims", "array_pop_back", "array_pop_front",
+    "array_position", "array_positions", "array_prepend", "array_push_back", "array_push_front", "array_remove", "array_remove_all",
+    "array_remove_n", "array_replace", "array_replace_all", "array_replace_n", "array_reverse", "array_slice", "array_sort", "array_to_string",
+    "array_union", "arrays_overlap", "cardinality", "empty", "flatten", "list_contains", "list_element", "list_length", "make_array",
+    "string_to_array", "string_to_list", "element_at", "get_field", "map", "map_entries", "map_extract", "map_keys", "map_values",
+    "named_struct", "row", "struct",
+    // types
+    "arrow_typeof", "arrow_cast",
+];
+
+const AGGREGATE: &[&str] = &[
+    "approx_distinct", "approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight", "array_agg", "avg", "mean", "bit_and",
+    "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar", "covar_pop", "covar_samp", "first_value", "grouping", "last_value",
+    "max", "median", "min", "nth_value", "percentile_cont", "quantile_cont", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept",
+    "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "stddev_samp", "string_agg", "sum", "var",
+    "var_pop", "var_population", "var_samp", "var_sample",
+];
+
+const WINDOW: &[&str] =
+    &["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
+
+/// Functions whose result is as long as an argument says: their number, and the place of that argument.
+const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
+
+/// The functions by name, aliases included.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    scalar: HashMap<String, Arc<ScalarUDF>>,
+    aggregate: HashMap<String, Arc<AggregateUDF>>,
+    window: HashMap<String, Arc<WindowUDF>>,
+    table: HashMap<String, Arc<TableFunction>>,
+}
+
+impl Functions {
+    pub(crate) fn new() -> Self {
+        let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(bounded);
+        Self {
+            scalar: listed(SCALAR, scalar, |f| names(f.name(), f.aliases())),
+            aggregate: listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases())),
+            window: listed(WINDOW, SessionStateDefaults::default_window_functions(), |f| names(f.name(), f.aliases())),
+            table: HashMap::new(),
+        }
+    }
+
+    pub(crate) fn scalar(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.scalar.get(name).cloned()
+    }
+
+    pub(crate) fn aggregate(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.aggregate.get(name).cloned()
+    }
+
+    pub(crate) fn window(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.window.get(name).cloned()
+    }
+
+    /// Functions in FROM. None yet.
+    pub(crate) fn table(&self, name: &str) -> Option<Arc<TableFunction>> {
+        self.table.get(name).cloned()
+    }
+
+    /// Whether any kind of function has this name.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.scalar.contains_key(name) || self.aggregate.contains_key(name) || self.window.contains_key(name)
+    }
+
+    pub(crate) fn scalar_names(&self) -> Vec<String> {
+        self.scalar.keys().cloned().collect()
+    }
+
+    pub(crate) fn aggregate_names(&self) -> Vec<String> {
+        self.aggregate.keys().cloned().collect()
+    }
+
+    pub(crate) fn window_names(&self) -> Vec<String> {
+        self.window.keys().cloned().collect()
+    }
+
+    /// What the engine's own rules ask the session for by name.
+    pub(crate) fn for_the_optimiser(&self) -> Vec<Arc<AggregateUDF>> {
+        self.aggregate.get("first_value").cloned().into_iter().collect()
+    }
+}
+
+fn names(name: &str, aliases: &[String]) -> Vec<String> {
+    std::iter::once(name.to_owned()).chain(aliases.iter().cloned()).collect()
+}
+
+fn listed<F>(allowed: &[&str], all: impl IntoIterator<Item = Arc<F>>, names: impl Fn(&F) -> Vec<String>) -> HashMap<String, Arc<F>> {
+    let named = all.into_iter().flat_map(|f| names(&f).into_iter().map(move |name| (name, Arc::clone(&f))));
+    named.filter(|(name, _)| allowed.contains(&name.as_str())).collect()
+}
+
+/// Puts a bound on a function whose result is as long as an argument says.
+fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
+    match LENGTH_GIVEN.iter().find(|(name, _)| *name == function.name()) {
+        Some((_, argument)) => Arc::new(ScalarUDF::new_from_impl(Bounded { inner: function, argument: *argument })),
+        None => function,
+    }
+}
+
+/// A function that refuses to make more than [`Bounded::MOST`] bytes of one batch: `repeat('x', 2000000000)` is allocated outside every
+/// memory pool, and would end the process.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Bounded {
+    inner: Arc<ScalarUDF>,
+    argument: usize,
+}
+
+impl Bounded {
+    const MOST: i64 = 64 << 20;
+
+    fn check(&self, args: &ScalarFunctionArgs) -> EngineResult<()> {
+        let Some(length) = args.args.get(self.argument) else { return Ok(()) };
+        let widest = match args.args.first() {
+            Some(text) if self.inner.name() == "repeat" => longest(text)?,
+            // A character of UTF-8 takes up to four bytes.
+            _ => 4,
+        };
+        let total = match length {
+            ColumnarValue::Scalar(scalar) => {
+                let length = scalar.cast_to(&DataType::Int64).ok().and_then(|s| i64::try_from(s).ok()).unwrap_or(0);
+                let rows = if args.args.iter().any(|a| matches!(a, ColumnarValue::Array(_))) { args.number_rows.max(1) } else { 1 };
+                length.max(0).saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX))
+            }
+            ColumnarValue::Array(array) => {
+                let lengths = cast(array, &DataType::Int64)?;
+                lengths.as_primitive::<Int64Type>().iter().flatten().map(|l| l.max(0)).fold(0i64, i64::saturating_add)
+            }
+        };
+        if total.saturating_mul(widest) > Self::MOST {
+            let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large")
+                .with_detail(format!("{} would make more than {} bytes at once.", self.inner.name(), Self::MOST));
+            return Err(DataFusionError::External(Box::new(fault)));
+        }
+        Ok(())
+    }
+}
+
+/// The longest text of a column, in bytes.
+fn longest(text: &ColumnarValue) -> EngineResult<i64> {
+    let lengths = match text {
+        ColumnarValue::Scalar(scalar) => return Ok(scalar.try_as_str().flatten().map_or(0, |t| i64::try_from(t.len()).unwrap_or(i64::MAX))),
+        ColumnarValue::Array(array) => arrow::compute::kernels::length::length(&cast(array, &DataType::LargeUtf8)?)?,
+    };
+    Ok(arrow::compute::max(lengths.as_primitive::<Int64Type>()).unwrap_or(0))
+}
+
+impl ScalarUDFImpl for Bounded {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> EngineResult<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> EngineResult<Vec<DataType>> {
+        self.inner.coerce_types(arg_types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        self.check(&args)?;
+        self.inner.invoke_with_args(args)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_of_files_and_of_the_engine_has_no_name() {
+        let functions = Functions::new();
+        for name in ["input_file_name", "file_row_index", "arrow_metadata", "version", "range", "generate_series", "array_repeat", "list_resize"] {
+            assert!(!functions.knows(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn everything_listed_is_there() {
+        let functions = Functions::new();
+        let missing: Vec<_> = SCALAR.iter().filter(|name| functions.scalar(name).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let missing: Vec<_> = AGGREGATE.iter().filter(|name| functions.aggregate(name).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        let missing: Vec<_> = WINDOW.iter().filter(|name| functions.window(name).is_none()).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

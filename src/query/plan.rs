@@ -1,0 +1,289 @@
+//! From governed tables to a plan that can be run. The planner knows the tables that the reader may read, as they may read them, and the
+//! functions of the allow-list; nothing else has a name.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use chrono_tz::Tz;
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
+use datafusion::datasource::{cte_worktable, provider_as_source};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionConfig;
+use datafusion::scalar::ScalarValue;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+
+use crate::catalog::PortRef;
+use crate::error::{ErrorKind, Fault, Result};
+use crate::policy::Permit;
+use crate::ports::OpenPort;
+use crate::{ports, system};
+
+use super::fault::fault_of;
+use super::functions::Functions;
+use super::view::Governed;
+use super::parse::deep;
+use super::Notice;
+
+/// The parts of the engine that all queries share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    config: SessionConfig,
+    functions: Functions,
+    memory: Arc<dyn MemoryPool>,
+    runtime: Arc<RuntimeEnv>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    type_planner: Arc<dyn TypePlanner>,
+}
+
+impl Engine {
+    /// An engine on this much memory, with `runtime`'s disk manager and caches.
+    pub(crate) fn new(memory: u64, runtime: &RuntimeEnv) -> Self {
+        let pool = FairSpillPool::new(usize::try_from(memory).unwrap_or(usize::MAX));
+        let consumers = std::num::NonZeroUsize::MIN;
+        let memory: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(pool, consumers));
+        Self {
+            config: ports::session_config(),
+            functions: Functions::new(),
+            memory: Arc::clone(&memory),
+            runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
+            expr_planners: SessionStateDefaults::default_expr_planners(),
+            type_planner: Arc::new(system::PgTypePlanner),
+        }
+    }
+
+    /// The functions that statements may call.
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// A runtime for one query, with its own share of the memory.
+    pub(crate) fn query_runtime(&self, memory: u64) -> Arc<RuntimeEnv> {
+        let pool = super::admit::QueryPool::new(Arc::clone(&self.memory), memory);
+        Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() })
+    }
+
+    /// Planner and optimiser for one query, reading through `runtime`. Functions are found by [`Names`], so the state knows only those
+    /// that the optimiser itself looks up.
+    pub(crate) fn state(&self, time_zone: Tz, runtime: &Arc<RuntimeEnv>) -> SessionState {
+        let mut config = self.config.clone();
+        config.options_mut().execution.time_zone = Some(time_zone.name().to_owned());
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(runtime))
+            .with_expr_planners(self.expr_planners.clone())
+            .with_type_planner(Arc::clone(&self.type_planner))
+            .with_aggregate_functions(self.functions.for_the_optimiser())
+            .build();
+        state.mark_start_execution();
+        state
+    }
+}
+
+/// What the planner can find.
+struct Names<'a> {
+    state: &'a SessionState,
+    tables: &'a HashMap<TableReference, Arc<dyn TableSource>>,
+    functions: &'a Functions,
+    session_functions: HashMap<String, Arc<ScalarUDF>>,
+    type_planner: Arc<dyn TypePlanner>,
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> EngineResult<Arc<dyn TableSource>> {
+        match self.tables.get(&name) {
+            Some(table) => Ok(Arc::clone(table)),
+            None => plan_err!("table '{name}' not found"),
+        }
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> EngineResult<Arc<dyn TableSource>> {
+        match self.functions.table(name) {
+            Some(function) => Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?)),
+            None => plan_err!("Invalid function '{name}'"),
+        }
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> EngineResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(cte_worktable::CteWorkTable::new(name, schema))))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(&self.type_planner))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        self.session_functions.get(name).cloned().or_else(|| self.functions.scalar(name))
+    }
+
+    fn get_higher_order_meta(&self, _name: &str) -> Option<Arc<HigherOrderUDF>> {
+        None
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.functions.aggregate(name.strip_prefix("pg_catalog.").unwrap_or(name))
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.functions.window(name.strip_prefix("pg_catalog.").unwrap_or(name))
+    }
+
+    fn get_variable_type(&self, _names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.functions.scalar_names()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.functions.aggregate_names()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.functions.window_names()
+    }
+}
+
+/// A governed statement's logical plan with its parameters' types.
+#[derive(Debug)]
+pub(crate) struct Drafted {
+    plan: LogicalPlan,
+    state: SessionState,
+    governed: Governed,
+}
+
+impl Governed {
+    /// Plans the statement over the governed tables. `types` are the parameters' types as far as the client said.
+    pub(crate) fn draft(self, engine: &Engine, time_zone: Tz, types: &[Option<DataType>]) -> Result<Drafted> {
+        let state = engine.state(time_zone, self.scope.planning());
+        let tables = self.tables.iter().map(|(name, table)| (name.clone(), provider_as_source(Arc::clone(table)))).collect();
+        let plan = {
+            let session_functions =
+                self.session_functions.iter().flat_map(|function| names_of(function).map(|name| (name, Arc::clone(function)))).collect();
+            let names = Names {
+                state: &state,
+                tables: &tables,
+                functions: engine.functions(),
+                session_functions,
+                type_planner: Arc::clone(&engine.type_planner),
+            };
+            let fields = types.iter().enumerate().map(|(i, t)| t.as_ref().map(|t| parameter_field(i, t))).collect();
+            let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
+            let planner = SqlToRel::new_with_options(&names, ParserOptions::from(&state.config_options().sql_parser));
+            deep(|| planner.sql_statement_to_plan_with_context(self.statement.clone(), &mut context)).map_err(fault_of)?
+        };
+        Ok(Drafted { plan, state, governed: self })
+    }
+}
+
+fn names_of(function: &ScalarUDF) -> impl Iterator<Item = String> {
+    std::iter::once(function.name().to_owned()).chain(function.aliases().to_vec())
+}
+
+fn parameter_field(index: usize, data_type: &DataType) -> FieldRef {
+    Arc::new(Field::new(format!("${}", index + 1), data_type.clone(), true))
+}
+
+impl Drafted {
+    /// The parameters' types, `$1` first. One that nothing determines is text, as in PostgreSQL.
+    pub(crate) fn parameters(&self) -> Result<Vec<DataType>> {
+        let mut types = BTreeMap::new();
+        for (name, data_type) in self.plan.get_parameter_types().map_err(fault_of)? {
+            let number: usize = name
+                .trim_start_matches('$')
+                .parse()
+                .ok()
+                .filter(|number| (1..=u16::MAX.into()).contains(number))
+                .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
+            types.insert(number, data_type.unwrap_or(DataType::Utf8));
+        }
+        let count = types.last_key_value().map_or(0, |(last, _)| *last);
+        Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
+    }
+
+    /// The result's columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::new(self.plan.schema().as_arrow().clone())
+    }
+
+    /// Puts the parameters in as values; the text of the statement is never touched.
+    pub(crate) fn bind(mut self, parameters: &[ScalarValue]) -> Result<Self> {
+        let expected = self.parameters()?;
+        if expected.len() > parameters.len() {
+            return Err(Fault::new(
+                ErrorKind::Protocol,
+                format!("the statement requires {} parameters, but {} were given", expected.len(), parameters.len()),
+            ));
+        }
+        if !expected.is_empty() {
+            let values = parameters.iter().zip(&expected).map(|(value, to)| cast_parameter(value, to)).collect::<Result<Vec<_>>>()?;
+            let values: ParamValues = values.into();
+            self.plan = deep(|| self.plan.with_param_values(values)).map_err(fault_of)?;
+        }
+        Ok(self)
+    }
+
+    /// The physical plan, every scan of which is counted and speaks of its product only.
+    pub(crate) async fn plan(self) -> Result<Planned> {
+        let Self { plan, state, governed } = self;
+        let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
+        let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
+        let physical = governed.scope.instrument(physical).map_err(fault_of)?;
+        let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
+        Ok(Planned { physical, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
+    }
+}
+
+/// A parameter in the type that the statement wants it in.
+fn cast_parameter(value: &ScalarValue, to: &DataType) -> Result<ScalarValue> {
+    if value.data_type() == *to {
+        return Ok(value.clone());
+    }
+    value.cast_to(to).map_err(|error| {
+        Fault::new(ErrorKind::InvalidText, "invalid input for a parameter").with_detail(format!("It cannot be read as {to}.")).with_source(error)
+    })
+}
+
+/// A statement that is ready to run. Made of governed tables only, and without any expression that met an ungoverned row.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    pub(super) physical: Arc<dyn ExecutionPlan>,
+    pub(super) task: Arc<TaskContext>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) permits: Vec<(PortRef, OpenPort, Permit)>,
+}
+
+/// Polls a future on a stack that deep plans fit in: the physical planner walks the plan by recursion.
+struct Deep<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Deep<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        deep(|| self.0.as_mut().poll(cx))
+    }
+}

@@ -1,0 +1,158 @@
+//! Names to things: which products and system tables a statement reads, in one catalog snapshot.
+//!
+//! A name that does not resolve here does not exist for the planner either: it is given exactly the tables found here, by the very
+//! references found here, so whatever this walk overlooked can only fail.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use datafusion::sql::parser::Statement as EngineStatement;
+use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
+
+use crate::catalog::{PortRef, Snapshot};
+use crate::error::{ErrorKind, Fault, Result};
+use crate::identity::Principal;
+use crate::policy;
+use crate::system;
+
+use super::fault::fault_of;
+
+/// The database's name, which may stand before a schema.
+const DATABASE: &str = "mesh";
+
+/// Who asks, and in which world: fixed for one statement.
+#[derive(Debug, Clone)]
+pub(crate) struct Asker {
+    /// As they are now, not as they were when they logged in.
+    pub principal: Arc<Principal>,
+    pub snapshot: Arc<Snapshot>,
+    pub purpose: Option<String>,
+    pub search_path: Vec<String>,
+}
+
+/// What a table name means.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Product { port: PortRef, schema: String, table: String },
+    System { schema: String, table: String },
+}
+
+/// A statement whose every table is known to exist. Whether the reader may know so is not yet decided.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(super) asker: Asker,
+    pub(super) statement: ast::Statement,
+    pub(super) tables: Vec<(TableReference, Target)>,
+    /// Names of the functions that it calls, in lower case, without a schema.
+    pub(super) functions: Vec<String>,
+}
+
+impl Resolved {
+    /// Looks every table of `statement` up.
+    pub(crate) fn new(asker: Asker, mut statement: ast::Statement) -> Result<Self> {
+        let engine = EngineStatement::Statement(Box::new(statement.clone()));
+        let (references, _) = resolve_table_references(&engine, true).map_err(fault_of)?;
+        let mut tables = Vec::with_capacity(references.len());
+        for reference in references {
+            let target = find(&asker, &reference).ok_or_else(|| undefined(&reference, &statement))?;
+            tables.push((reference, target));
+        }
+        let functions = functions_of(&statement);
+        if is_catalog_statement(&tables, &functions) {
+            system::rewrite(&mut statement);
+        }
+        Ok(Self { asker, statement, tables, functions })
+    }
+
+    /// Whether any product is read: such a statement takes a slot of its domain.
+    pub(crate) fn reads_products(&self) -> bool {
+        self.tables.iter().any(|(_, target)| matches!(target, Target::Product { .. }))
+    }
+}
+
+/// Statements that only clients write: about the catalog, not about data. Only these may be rewritten.
+fn is_catalog_statement(tables: &[(TableReference, Target)], functions: &[String]) -> bool {
+    let about_catalog = |target: &Target| matches!(target, Target::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema");
+    if tables.is_empty() { !functions.is_empty() } else { tables.iter().all(|(_, target)| about_catalog(target)) }
+}
+
+fn find(asker: &Asker, reference: &TableReference) -> Option<Target> {
+    match reference {
+        TableReference::Full { catalog, .. } if catalog.as_ref() != DATABASE => None,
+        TableReference::Full { schema, table, .. } | TableReference::Partial { schema, table } => find_in(asker, schema, table),
+        TableReference::Bare { table } => {
+            // PostgreSQL looks into pg_catalog before the search path.
+            find_in(asker, "pg_catalog", table).or_else(|| asker.search_path.iter().find_map(|schema| find_in(asker, schema, table)))
+        }
+    }
+}
+
+fn find_in(asker: &Asker, schema: &str, table: &str) -> Option<Target> {
+    let (schema, table) = (schema.to_owned(), table.to_owned());
+    if system::exists(&schema, &table) {
+        return Some(Target::System { schema, table });
+    }
+    let port = asker.snapshot.resolve(&schema, &table)?;
+    Some(Target::Product { port, schema, table })
+}
+
+/// `42P01` at the name's place.
+pub(super) fn undefined(reference: &TableReference, statement: &ast::Statement) -> Fault {
+    let name = match reference.schema() {
+        Some(schema) => format!("{schema}.{}", reference.table()),
+        None => reference.table().to_owned(),
+    };
+    let fault = policy::undefined_table(&name);
+    match place_of(reference, statement) {
+        Some(position) => fault.with_position(position),
+        None => fault,
+    }
+}
+
+/// Where a table is named first, where that is on the first line.
+fn place_of(reference: &TableReference, statement: &ast::Statement) -> Option<usize> {
+    struct Places<'a>(&'a str);
+    impl Visitor for Places<'_> {
+        type Break = usize;
+        fn pre_visit_relation(&mut self, name: &ast::ObjectName) -> ControlFlow<usize> {
+            let last = name.0.last().and_then(|part| part.as_ident());
+            let first = name.0.first().and_then(|part| part.as_ident());
+            match (first, last) {
+                (Some(first), Some(last)) if last.value.eq_ignore_ascii_case(self.0) && first.span.start.line == 1 => {
+                    usize::try_from(first.span.start.column).map_or(ControlFlow::Continue(()), ControlFlow::Break)
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    match statement.visit(&mut Places(reference.table())) {
+        ControlFlow::Break(position) => Some(position),
+        ControlFlow::Continue(()) => None,
+    }
+}
+
+/// The functions that a statement calls.
+fn functions_of(statement: &ast::Statement) -> Vec<String> {
+    struct Calls(Vec<String>);
+    impl Visitor for Calls {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+            if let ast::Expr::Function(call) = expr
+                && let Some(name) = call.name.0.last().and_then(|part| part.as_ident())
+            {
+                self.0.push(name.value.to_lowercase());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut calls = Calls(Vec::new());
+    let _ = statement.visit(&mut calls);
+    calls.0
+}
+
+/// The principal was removed while connected.
+pub(crate) fn gone(name: &str) -> Fault {
+    Fault::new(ErrorKind::Denied, format!("user \"{name}\" may no longer use the gateway"))
+}
