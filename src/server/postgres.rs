@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::cancel::{Registry, Signals};
 use self::connection::Connection;
-use self::login::{Login, Refusal, Socket};
+use self::login::{Login, Refusal, Socket, Terms};
 use self::startup::Startup;
 use self::wire::Frames;
 use crate::error::{ErrorKind, Fault};
@@ -119,7 +119,8 @@ async fn admit(
     registry: &Registry,
     place: &Place,
 ) -> Option<(Frames<Socket>, Startup, Login)> {
-    let mut opened = login::open(stream, peer, door, registry).await.ok()?;
+    let terms = Terms { tls: door.tls.as_ref(), longest: door.limits.login_bytes };
+    let mut opened = login::open(stream, peer, terms, registry).await.ok()?;
     let refusal = match opened.startup {
         Err(fault) => Refusal::Fatal(fault),
         Ok(_) if matches!(place, Place::Spare { .. }) => {
@@ -132,8 +133,13 @@ async fn admit(
         },
     };
     if let Refusal::Fatal(fault) = refusal {
+        match fault.kind() {
+            ErrorKind::Login => door.metrics.login_failed(Protocol::Postgres),
+            ErrorKind::TooManyConnections => door.metrics.connection_refused(Protocol::Postgres),
+            _ => {}
+        }
         tracing::info!(%peer, sqlstate = fault.sqlstate(), "login refused");
-        login::refuse(&mut opened.frames, &fault, door).await;
+        login::refuse(&mut opened.frames, &fault).await;
     }
     None
 }
@@ -143,7 +149,7 @@ async fn session(mut frames: Frames<Socket>, startup: Startup, login: Login, doo
     let session = Session::new(&door.gateway, login.principal, Protocol::Postgres);
     for (name, value) in &startup.settings {
         if let Err(fault) = session.settings().set_startup(name, value) {
-            return login::refuse(&mut frames, &fault, &door).await;
+            return login::refuse(&mut frames, &fault).await;
         }
     }
     let signals = Signals { gone: CancellationToken::new(), ending: door.ending.clone() };

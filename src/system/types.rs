@@ -46,8 +46,7 @@ pub(super) struct PgProc {
 
 static PROCS: LazyLock<Vec<PgProc>> = LazyLock::new(|| lines(include_str!("data/pg_proc.txt")).filter_map(parse_proc).collect());
 static PROC_NAMES: LazyLock<HashMap<u32, &'static str>> = LazyLock::new(|| PROCS.iter().map(|proc| (proc.oid, proc.name)).collect());
-static PROC_OIDS: LazyLock<HashMap<&'static str, u32>> =
-    LazyLock::new(|| PROCS.iter().rev().map(|proc| (proc.name, proc.oid)).collect());
+static PROC_OIDS: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| PROCS.iter().rev().map(|proc| (proc.name, proc.oid)).collect());
 static TYPES: LazyLock<BTreeMap<u32, PgType>> =
     LazyLock::new(|| lines(include_str!("data/pg_type.txt")).filter_map(parse_type).map(|t| (t.oid, t)).collect());
 static TYPE_OIDS: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| TYPES.values().map(|t| (t.name, t.oid)).collect());
@@ -84,22 +83,7 @@ fn parse_type(line: &'static str) -> Option<PgType> {
     for slot in &mut functions {
         *slot = proc_oid(next()?).unwrap_or(0);
     }
-    Some(PgType {
-        oid,
-        name,
-        len,
-        by_value,
-        kind,
-        category,
-        preferred,
-        delimiter,
-        element,
-        array,
-        align,
-        storage,
-        collation,
-        functions,
-    })
+    Some(PgType { oid, name, len, by_value, kind, category, preferred, delimiter, element, array, align, storage, collation, functions })
 }
 
 /// All functions.
@@ -177,10 +161,8 @@ pub(super) fn format_type(oid: u32, typmod: Option<i64>) -> String {
         "int8" => "bigint".to_owned(),
         "float4" => "real".to_owned(),
         "float8" => "double precision".to_owned(),
-        "numeric" => typmod.map_or_else(
-            || "numeric".to_owned(),
-            |typmod| format!("numeric({},{})", ((typmod - 4) >> 16) & 0xffff, (typmod - 4) & 0x7ff),
-        ),
+        "numeric" => typmod
+            .map_or_else(|| "numeric".to_owned(), |typmod| format!("numeric({},{})", ((typmod - 4) >> 16) & 0xffff, (typmod - 4) & 0x7ff)),
         "varchar" => sized("character varying"),
         "bpchar" if typmod.is_none() => "bpchar".to_owned(),
         "bpchar" => sized("character"),

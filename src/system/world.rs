@@ -152,9 +152,7 @@ impl World {
     /// The columns of a port, where the viewer may read it.
     pub(super) fn seen_columns(&self, product: &ProductVersion, port: &str) -> Option<&SchemaRef> {
         let same = |target: &PortRef| {
-            target.product.id == product.id
-                && target.product.version.major == product.version.major
-                && target.port().name.as_str() == port
+            target.product.id == product.id && target.product.version.major == product.version.major && target.port().name.as_str() == port
         };
         self.visible.iter().find(|table| table.target.as_ref().is_some_and(same))?.columns.as_ref()
     }
@@ -172,9 +170,9 @@ impl World {
 
     /// The relation of that name.
     pub(super) fn named(&self, schema: &str, name: &str) -> Option<&Relation> {
-        let index = self.by_name.get_or_init(|| {
-            self.relations().iter().enumerate().map(|(i, r)| ((r.schema.clone(), r.name.clone()), i)).collect()
-        });
+        let index = self
+            .by_name
+            .get_or_init(|| self.relations().iter().enumerate().map(|(i, r)| ((r.schema.clone(), r.name.clone()), i)).collect());
         self.relations().get(*index.get(&(schema.to_owned(), name.to_owned()))?)
     }
 

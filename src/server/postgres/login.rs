@@ -5,10 +5,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
 use pgwire::messages::startup::{Authentication, NegotiateProtocolVersion};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
@@ -20,8 +21,6 @@ use super::wire::{FrameError, Frames, Reader};
 use crate::error::{ErrorKind, Fault};
 use crate::id::PrincipalName;
 use crate::identity::{Identity, Principal};
-use crate::metering::Protocol;
-use crate::server::Door;
 
 /// A client's connection, encrypted or not.
 pub type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -71,23 +70,32 @@ pub struct Opened {
     pub startup: Result<Startup, Fault>,
 }
 
+/// What a connection may be before its client is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// TLS, where it is set up; then it is required of all but this machine.
+    pub tls: Option<&'a Arc<rustls::ServerConfig>>,
+    /// Bytes of a packet.
+    pub longest: usize,
+}
+
 /// Negotiates encryption and reads the startup packet. Handles CancelRequests, which end the connection.
-pub async fn open(stream: TcpStream, peer: SocketAddr, door: &Door, registry: &Registry) -> Result<Opened, Refusal> {
+pub async fn open(stream: TcpStream, peer: SocketAddr, terms: Terms<'_>, registry: &Registry) -> Result<Opened, Refusal> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 0 {
         return Err(Refusal::Silent);
     }
-    let mut frames = match (&door.tls, first) {
+    let mut frames = match (terms.tls, first) {
         (Some(tls), [0x16]) => Frames::new(Either::Right(direct_tls(stream, tls).await?)),
         _ => Frames::new(Either::Left(stream)),
     };
     let mut asked = (false, false);
     loop {
-        let packet = frames.startup(startup::LONGEST.min(door.limits.login_bytes)).await;
+        let packet = frames.startup(startup::LONGEST.min(terms.longest)).await;
         match packet.map_err(Refusal::from).and_then(|packet| startup::parse(packet).map_err(Refusal::from)) {
             Ok(Packet::Ssl) if !asked.0 && matches!(frames.get_mut(), Either::Left(_)) => {
                 asked.0 = true;
-                frames = answer_ssl(frames, door).await?;
+                frames = answer_ssl(frames, terms.tls).await?;
             }
             Ok(Packet::Gss) if !asked.1 => {
                 asked.1 = true;
@@ -103,7 +111,7 @@ pub async fn open(stream: TcpStream, peer: SocketAddr, door: &Door, registry: &R
             }
             Ok(Packet::Startup(startup)) => {
                 let clear = matches!(frames.get_mut(), Either::Left(_));
-                let startup = if clear && door.tls.is_some() && !peer.ip().to_canonical().is_loopback() {
+                let startup = if clear && terms.tls.is_some() && !peer.ip().to_canonical().is_loopback() {
                     Err(Fault::new(ErrorKind::LoginMalformed, "connection requires TLS").with_hint("Connect with sslmode=require."))
                 } else {
                     Ok(startup)
@@ -130,10 +138,10 @@ async fn accept_tls(stream: TcpStream, tls: &Arc<rustls::ServerConfig>) -> Resul
 
 /// Answers an SSLRequest. What came in clear after it is never looked at: it could be anybody's (CVE-2021-23214), so it ends the
 /// connection.
-async fn answer_ssl(frames: Frames<Socket>, door: &Door) -> Result<Frames<Socket>, Refusal> {
+async fn answer_ssl(frames: Frames<Socket>, tls: Option<&Arc<rustls::ServerConfig>>) -> Result<Frames<Socket>, Refusal> {
     let (socket, buffered) = frames.into_parts();
     let Either::Left(mut stream) = socket else { return Err(Refusal::Silent) };
-    let Some(tls) = &door.tls else {
+    let Some(tls) = tls else {
         stream.write_all(b"N").await?;
         return Ok(Frames::from_parts(Either::Left(stream), buffered));
     };
@@ -212,7 +220,7 @@ where
             send(frames, &out).await?;
             Ok(principal)
         }
-        _ => Err(Fault::new(ErrorKind::Login, format!("password authentication failed for user \"{user}\"")).into()),
+        _ => Err(Identity::refused(user).into()),
     }
 }
 
@@ -237,14 +245,18 @@ async fn send<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, bytes: 
     Ok(frames.get_mut().flush().await?)
 }
 
-/// Tells a client why it is refused.
-pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, fault: &Fault, door: &Door) {
-    if fault.kind() == ErrorKind::Login {
-        door.metrics.login_failed(Protocol::Postgres);
-    }
+/// How much of what a refused client still sends is read, and for how long, so that the fault reaches it and not a reset.
+const LINGER: (u64, Duration) = (64 << 10, Duration::from_millis(250));
+
+/// Tells a client why it is refused. What it has sent meanwhile is thrown away unread.
+pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, fault: &Fault) {
     let mut out = Vec::new();
     reply::put(&mut out, &reply::error(fault, Severity::Fatal));
-    if send(frames, &out).await.is_ok() {
-        let _ = frames.get_mut().shutdown().await;
+    if send(frames, &out).await.is_ok() && frames.get_mut().shutdown().await.is_ok() {
+        let mut rest = frames.get_mut().take(LINGER.0);
+        let _ = tokio::time::timeout(LINGER.1, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,12 +213,9 @@ mod tests {
 
     #[test]
     fn names_are_split_as_sql_splits_them() {
-        for (text, parts) in [
-            ("a.B", vec!["a", "b"]),
-            ("\"A.b\".c", vec!["A.b", "c"]),
-            ("\"a\"\"b\"", vec!["a\"b"]),
-            ("pg_class", vec!["pg_class"]),
-        ] {
+        for (text, parts) in
+            [("a.B", vec!["a", "b"]), ("\"A.b\".c", vec!["A.b", "c"]), ("\"a\"\"b\"", vec!["a\"b"]), ("pg_class", vec!["pg_class"])]
+        {
             assert_eq!(name_parts(text), parts, "{text}");
         }
     }

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_name_is_quoted_only_where_sql_needs_it() {
-        for (name, quoted) in [("claims", "claims"), ("a_1", "a_1"), ("Order", "\"Order\""), ("order", "\"order\""), ("a\"b", "\"a\"\"b\"")] {
+        for (name, quoted) in [("claims", "claims"), ("a_1", "a_1"), ("Order", "\"Order\""), ("order", "\"order\""), ("a\"b", "\"a\"\"b\"")]
+        {
             assert_eq!(quote_ident(name), quoted);
         }
         assert_eq!(quote_literal("it's \\"), "E'it''s \\\\'");

@@ -1,7 +1,7 @@
 //! What is the same for everybody: types, functions, access methods, collations, languages, tablespaces, time zones.
 
 use super::oid;
-use super::people::{PG_DEFAULT};
+use super::people::PG_DEFAULT;
 use crate::system::grid::{Cell, Get};
 use crate::system::types::{self, PgProc, PgType};
 use crate::system::world::{GATEWAY_ROLE, HEAP, PG_CATALOG};
@@ -145,4 +145,3 @@ pub(super) fn pg_timezone_names(column: &str) -> Option<Get<&'static str>> {
         _ => return None,
     })
 }
-

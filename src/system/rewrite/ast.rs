@@ -172,8 +172,20 @@ pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
 }
 
 const AGGREGATES: [&str; 14] = [
-    "array_agg", "avg", "bool_and", "bool_or", "count", "every", "first_value", "json_agg", "json_object_agg", "jsonb_agg", "max", "min",
-    "string_agg", "sum",
+    "array_agg",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "count",
+    "every",
+    "first_value",
+    "json_agg",
+    "json_object_agg",
+    "jsonb_agg",
+    "max",
+    "min",
+    "string_agg",
+    "sum",
 ];
 
 /// Whether the expression is made of an aggregate; a subquery's own do not count.

@@ -15,9 +15,32 @@ use crate::system::types::type_name;
 
 /// Columns of type `regproc` or `regtype`: numbers that are shown as names.
 const REGPROC_COLUMNS: [&str; 26] = [
-    "aggcombinefn", "aggdeserialfn", "aggfinalfn", "aggfnoid", "aggmfinalfn", "aggminvtransfn", "aggmtransfn", "aggserialfn", "aggtransfn",
-    "amhandler", "amproc", "oprcode", "oprjoin", "oprrest", "prosupport", "rngcanonical", "rngsubdiff", "typanalyze", "typinput", "typmodin",
-    "typmodout", "typoutput", "typreceive", "typsend", "typsubscript", "conproc",
+    "aggcombinefn",
+    "aggdeserialfn",
+    "aggfinalfn",
+    "aggfnoid",
+    "aggmfinalfn",
+    "aggminvtransfn",
+    "aggmtransfn",
+    "aggserialfn",
+    "aggtransfn",
+    "amhandler",
+    "amproc",
+    "oprcode",
+    "oprjoin",
+    "oprrest",
+    "prosupport",
+    "rngcanonical",
+    "rngsubdiff",
+    "typanalyze",
+    "typinput",
+    "typmodin",
+    "typmodout",
+    "typoutput",
+    "typreceive",
+    "typsend",
+    "typsubscript",
+    "conproc",
 ];
 
 /// The functions that read and write a `reg…` type.

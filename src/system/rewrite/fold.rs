@@ -16,8 +16,21 @@ use crate::system::{information_schema, pg_catalog};
 
 /// Columns that are NULL in every row of the catalogs.
 const NULL_COLUMNS: [&str; 15] = [
-    "attacl", "attfdwoptions", "attoptions", "datacl", "evttags", "lanacl", "nspacl", "nspoptions", "proacl", "reloptions", "relacl",
-    "setconfig", "spcacl", "spcoptions", "typacl",
+    "attacl",
+    "attfdwoptions",
+    "attoptions",
+    "datacl",
+    "evttags",
+    "lanacl",
+    "nspacl",
+    "nspoptions",
+    "proacl",
+    "reloptions",
+    "relacl",
+    "setconfig",
+    "spcacl",
+    "spcoptions",
+    "typacl",
 ];
 
 /// The types of columns by their names, which differ between catalogs where the types do.

@@ -114,7 +114,7 @@ fn dates_and_times_in_every_unit() {
     assert_eq!(binary(TimestampMillisecondArray::from(vec![946_684_800_001])), 1_000_i64.to_be_bytes());
     let zoned = TimestampMicrosecondArray::from(vec![1_720_000_000_000_000]).with_timezone("America/New_York");
     assert_eq!(one(zoned.clone()), "2024-07-03 09:46:40+00", "the session's zone counts, not the column's");
-    let berlin = Style { zone: chrono_tz::Tz::Europe__Berlin, ..Style::default() };
+    let berlin = Style { zone: Tz::Europe__Berlin, ..Style::default() };
     assert_eq!(styled(&zoned, &berlin), [Some("2024-07-03 11:46:40+02".to_owned())]);
 }
 
