@@ -17,6 +17,9 @@ use crate::metering::Outcome;
 /// Raised with every change of the tables. A journal of another version is not opened.
 const VERSION: i64 = 1;
 
+/// Pages (of 4 KiB) that the write-ahead log may hold before it is moved into the file.
+const LOG_PAGES: i64 = 8000;
+
 /// Marks the file as ours (`file` and others show it): "MESG".
 const APPLICATION_ID: i64 = 0x4d45_5347;
 
@@ -278,6 +281,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    // Tidying the log stalls the settlements of that moment: seldom and more of it at once keeps that out of the 99th percentile.
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     Ok(connection)
 }
 

@@ -19,6 +19,10 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// Entries of one transaction.
 const MAX_BATCH: usize = 1024;
 
+/// How long the first of a batch waits for the others that came with it last time. Whoever is answered asks again at once: without this
+/// the first to come back would be flushed alone and the rest wait for two flushes instead of one.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What goes into one transaction, and who waits for it.
 #[derive(Default)]
 struct Batch {
@@ -67,13 +71,15 @@ pub(super) struct Writer {
     /// What was last written of each running query, so that one at rest costs nothing.
     written: HashMap<u64, Settlement>,
     next_sweep: Instant,
+    /// How many waited for the last transaction.
+    together: usize,
     /// What could not be written because the disk was full. Bounded, because nothing new is admitted meanwhile.
     backlog: Option<Batch>,
 }
 
 impl Writer {
     pub(super) fn new(store: Store, inbox: Receiver<Entry>, link: Arc<Link>) -> Self {
-        Self { store, inbox, link, written: HashMap::new(), next_sweep: Instant::now() + SWEEP, backlog: None }
+        Self { store, inbox, link, written: HashMap::new(), next_sweep: Instant::now() + SWEEP, together: 0, backlog: None }
     }
 
     pub(super) fn run(mut self) {
@@ -104,10 +110,19 @@ impl Writer {
             Err(RecvTimeoutError::Timeout) => return batch,
             Err(RecvTimeoutError::Disconnected) => batch.close = Some(None),
         }
+        let gathered = Instant::now() + GATHER;
         for _ in 1..MAX_BATCH {
-            let Ok(entry) = self.inbox.try_recv() else { break };
+            let entry = match self.inbox.try_recv() {
+                Ok(entry) => entry,
+                Err(_) if batch.waiters.is_empty() || batch.waiters.len() >= self.together || batch.close.is_some() => break,
+                Err(_) => match self.inbox.recv_timeout(gathered.saturating_duration_since(Instant::now())) {
+                    Ok(entry) => entry,
+                    Err(_) => break,
+                },
+            };
             self.accept(&mut batch, entry);
         }
+        self.together = batch.waiters.len();
         batch
     }
 
