@@ -37,7 +37,7 @@ pub struct CsvFormat {
 }
 
 impl CsvFormat {
-    /// Reads the options: `header` (true), `delimiter` (,), `quote` ("), `escape`, `comment`, `null` (empty), `newlines` (quoted newlines
+    /// Reads the options: `header` (true), `delimiter` (,), `quote` ("), `escape`, `comment`, `null` (empty), `newlines_in_values` (quoted newlines
     /// are always read, so either value is fine).
     pub fn new(spec: &PortSpec<'_>) -> Result<Self, Fault> {
         let product = spec.id.product.clone();
@@ -52,7 +52,7 @@ impl CsvFormat {
                 "escape" => format.escape = Some(one_byte()?),
                 "comment" => format.comment = Some(one_byte()?),
                 "null" => format.null = Some(Regex::new(&format!("^(?:{})$", regex::escape(value))).map_err(|_| wrong())?),
-                "newlines" => _ = value.parse::<bool>().map_err(|_| wrong())?,
+                "newlines_in_values" => _ = value.parse::<bool>().map_err(|_| wrong())?,
                 _ => return Err(fault::contract(&format.product, format!("Option \"{name}\" is not known."))),
             }
         }

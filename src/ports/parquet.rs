@@ -32,11 +32,8 @@ pub async fn open(
 ) -> Result<Opened, Fault> {
     let product = &spec.id.product;
     let reads: Vec<_> = listing.files.iter().map(|file| crate::ports::footer::read(metered.as_ref(), file, cache)).collect();
-    let footers: Vec<Arc<ParquetMetaData>> = stream::iter(reads)
-        .buffered(READ_AHEAD)
-        .try_collect()
-        .await
-        .map_err(|e| fault::unreadable(product, e))?;
+    let footers: Vec<Arc<ParquetMetaData>> =
+        stream::iter(reads).buffered(READ_AHEAD).try_collect().await.map_err(|e| fault::unreadable(product, e))?;
     let schemas = footers.iter().map(|f| physical_schema(f)).collect::<Result<Vec<_>, _>>().map_err(|e| fault::unreadable(product, e))?;
     let hive = files::hive_columns(spec, &store.root(), &listing.files)?;
     let (in_files, order) = columns(spec, &schemas, &hive)?;

@@ -6,6 +6,8 @@
 //! A file is opened first and checked afterwards, on the opened handle: it must be a regular file, and the same inode must be reachable at
 //! a canonical path below the root. So neither a symlink nor a file swapped between check and use gets out. Hard links cannot be told from
 //! files and are not looked for: making one needs write access to the product's folder and to the file.
+//!
+//! A read is answered with the checked handle, not with bytes: the meter above reads from it, exactly what was asked for.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -31,10 +33,6 @@ use crate::error::{ErrorKind, Fault};
 use crate::id::{PortId, ProductId};
 use crate::ports::fault;
 
-/// Reads up to this size are answered in one piece.
-const ONE_PIECE: u64 = 8 << 20;
-/// Longer ones come in pieces of this size, so that memory does not follow the file's size.
-const PIECE: u64 = 1 << 20;
 /// Files in one product. More is a mistake or an attack.
 const MAX_FILES: usize = 1_000_000;
 /// Folders within folders.
@@ -273,23 +271,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work).await.map_err(|source| Error::Generic { store: "port", source: source.into() })?
 }
 
-fn in_pieces(file: File, range: Range<u64>, location: Path) -> BoxStream<'static, Result<Bytes>> {
-    let file = Arc::new(file);
-    stream::try_unfold(range, move |left| {
-        let (file, location) = (Arc::clone(&file), location.clone());
-        async move {
-            if left.is_empty() {
-                return Ok(None);
-            }
-            let end = left.end.min(left.start + PIECE);
-            let start = left.start;
-            let bytes = blocking(move || read_exactly(&file, start..end).map_err(|e| io_error(&location, e))).await?;
-            Ok(Some((bytes, end..left.end)))
-        }
-    })
-    .boxed()
-}
-
 fn read_only<T>() -> Result<T> {
     Err(Error::NotSupported { source: "a product is read only".into() })
 }
@@ -320,13 +301,7 @@ impl ObjectStore for PortStore {
                 Some(wanted) => wanted.as_range(meta.size).map_err(|e| Error::Generic { store: "port", source: e.into() })?,
                 None => 0..meta.size,
             };
-            let payload = if range.end - range.start <= ONE_PIECE {
-                let bytes = read_exactly(&file, range.clone()).map_err(|e| io_error(&location, e))?;
-                stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
-            } else {
-                in_pieces(file, range.clone(), location)
-            };
-            Ok(GetResult { payload: GetResultPayload::Stream(payload), meta, range, attributes: Attributes::default() })
+            Ok(GetResult { payload: GetResultPayload::File(file, PathBuf::new()), meta, range, attributes: Attributes::default() })
         })
         .await
     }
