@@ -39,9 +39,9 @@ pub fn from_below(product: &ProductId, error: DataFusionError) -> DataFusionErro
     if find::<Fault>(&error).is_some() || is_resource(&error) {
         return error;
     }
+    // How a limit is worded is the query's business: it knows whose limit it was.
     if let Some(limit) = find::<LimitReached>(&error) {
-        let fault = Fault::new(ErrorKind::ScanLimit, format!("scan limit of {} bytes reached", limit.limit));
-        return DataFusionError::External(Box::new(fault.with_source(error)));
+        return DataFusionError::External(Box::new(limit.clone()));
     }
     DataFusionError::External(Box::new(unreadable(product, error)))
 }
@@ -125,9 +125,8 @@ mod tests {
         let store = object_store::Error::Generic { store: "x", source: Box::new(std::io::Error::other(limit)) };
         let error = DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(store))));
         let mapped = from_below(&product(), error);
-        let fault = find::<Fault>(&mapped).expect("a fault");
-        assert_eq!(fault.kind(), ErrorKind::ScanLimit);
-        assert!(find::<LimitReached>(&mapped).is_some());
+        assert_eq!(find::<LimitReached>(&mapped).map(|l| l.limit), Some(10));
+        assert!(find::<Fault>(&mapped).is_none(), "the product is not to blame");
     }
 
     #[test]

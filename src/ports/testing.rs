@@ -180,11 +180,15 @@ impl World {
 
     /// The same with a number of partitions.
     pub async fn query_with(&self, product: &Product, sql: &str, partitions: usize) -> Result<Answer> {
+        self.query_on(product, sql, partitions, &Meter::unbilled()).await
+    }
+
+    /// The same, counted on a meter of the caller's.
+    pub async fn query_on(&self, product: &Product, sql: &str, partitions: usize, meter: &Arc<Meter>) -> Result<Answer> {
         let id = &product.id.product;
-        let meter = Meter::unbilled();
-        let port = self.open(product, &meter).await?;
+        let port = self.open(product, meter).await?;
         let mut scope = Scope::new(&self.shared);
-        scope.add(&port, &meter);
+        scope.add(&port, meter);
         let state = SessionStateBuilder::new()
             .with_config(session_config().with_target_partitions(partitions))
             .with_runtime_env(Arc::clone(scope.planning()))

@@ -1,10 +1,15 @@
 //! Every format: right values, exact bytes, and nothing but a clear fault for data that is not what it should be.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::testing::{Product, World, add, chunk_bytes, commit, create_people, people, size};
 use crate::catalog::Format;
+use crate::clock::Clock;
 use crate::error::ErrorKind;
+use crate::id::{DomainName, PrincipalName, QueryId};
+use crate::metering::{Journal, LimitReached, Meter, Outcome, Protocol, QueryStart};
 
 mod hostile;
 
@@ -220,5 +225,70 @@ async fn explain_names_the_product_and_no_file() {
         }
         let plan = world.query(&product, "SELECT id, name FROM t").await.expect("rows").plan;
         assert_eq!(plan.trim(), "Scan: product=claims.events, columns=[id, name]");
+    }
+}
+
+/// One product of each format, with the bytes of a full scan of it.
+fn one_of_each() -> Vec<(Product, u64)> {
+    let parquet = Product::new(Format::Parquet).contract(PEOPLE);
+    let parquet_bytes = chunk_bytes(&parquet.write_parquet("a.parquet", &people(0, 1000)), &[]);
+    let delta = Product::new(Format::Delta).contract(PEOPLE);
+    let file = delta.write_parquet("a.parquet", &people(0, 1000));
+    commit(&delta.location, 0, &[create_people(&[]), vec![add("a.parquet", size(&file), json!({}), None)]].concat());
+    let csv = Product::new(Format::Csv).contract(PEOPLE);
+    let csv_bytes = size(&csv.write("a.csv", format!("id,name\n{}", "1,x\n".repeat(1000))));
+    let json = Product::new(Format::Json).contract(PEOPLE);
+    let json_bytes = size(&json.write("a.json", "{\"id\": 1}\n".repeat(1000)));
+    vec![(parquet, parquet_bytes), (delta, chunk_bytes(&file, &[])), (csv, csv_bytes), (json, json_bytes)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_limit_is_never_passed_and_not_blamed_on_the_product() {
+    let state = tempfile::tempdir().expect("a folder");
+    let journal = Journal::open(state.path(), Clock::system()).expect("a journal");
+    for (product, bytes) in one_of_each() {
+        for limit in [0, bytes / 2, bytes - 1, bytes] {
+            let account = journal.begin(start(limit)).expect("an account");
+            let meter = account.meter(&product.id, "1.0.0", "1");
+            let answer = World::new().query_on(&product, "SELECT * FROM t", 2, &meter).await;
+            assert!(meter.reading().bytes_scanned() <= limit, "{:?}", product.format);
+            match answer {
+                Ok(answer) => assert_eq!((limit, answer.rows()), (bytes, 1000)),
+                Err(fault) => {
+                    assert!(limit < bytes, "{fault:?}");
+                    assert_eq!(super::fault::find::<LimitReached>(&fault).map(|l| l.limit), Some(limit), "{fault:?}");
+                }
+            }
+            drop(meter);
+            account.settle(Outcome::Completed, None, 0).await.expect("settled");
+        }
+    }
+    journal.close().await.expect("closed");
+}
+
+fn start(limit: u64) -> QueryStart {
+    QueryStart {
+        query_id: QueryId::generate(),
+        started_at: Clock::system().now(),
+        principal: PrincipalName::new("ann"),
+        consumer_domain: DomainName::new("marketing").expect("a name"),
+        cost_center: None,
+        purpose: None,
+        protocol: Protocol::Postgres,
+        application_name: None,
+        statement_digest: String::new(),
+        queued_ms: 0,
+        price: None,
+        max_scan_bytes: Some(limit),
+    }
+}
+
+/// A query is settled when the last handle to its meters is gone; what is kept for the next query must not hold one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_is_kept_holds_a_meter() {
+    for (product, _) in one_of_each() {
+        let (world, meter) = (World::new(), Meter::unbilled());
+        drop(world.query_on(&product, "SELECT * FROM t", 2, &meter).await.expect("rows"));
+        assert_eq!(Arc::strong_count(&meter), 1, "{:?}", product.format);
     }
 }
