@@ -22,16 +22,16 @@ const SCALAR: &[&str] = &[
     // conditional
     "coalesce", "greatest", "least", "nullif", "nvl", "nvl2", "ifnull",
     // mathematics
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "ceiling", "cos", "cosh", "cot", "degrees", "exp",
+    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "cot", "degrees", "exp",
     "factorial", "floor", "gcd", "isnan", "iszero", "lcm", "ln", "log", "log10", "log2", "nanvl", "pi", "pow", "power", "radians", "random",
-    "round", "signum", "sign", "sin", "sinh", "sqrt", "tan", "tanh", "trunc", "width_bucket",
+    "round", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
     // text
     "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "contains", "ends_with", "find_in_set",
     "initcap", "instr", "left", "length", "levenshtein", "lower", "lpad", "ltrim", "octet_length", "overlay", "position", "repeat", "replace",
     "reverse", "right", "rpad", "rtrim", "split_part", "starts_with", "strpos", "substr", "substr_index", "substring", "substring_index",
-    "to_hex", "translate", "trim", "upper", "uuid", "gen_random_uuid",
+    "to_hex", "translate", "trim", "upper", "uuid",
     // regular expressions
-    "regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace", "regexp_substr",
+    "regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace",
     // dates and times
     "current_date", "current_time", "current_timestamp", "date_bin", "date_format", "date_part", "date_trunc", "datepart", "datetrunc",
     "from_unixtime", "make_date", "make_time", "now", "to_char", "to_date", "to_local_time", "to_time", "to_timestamp", "to_timestamp_micros",
@@ -62,6 +62,9 @@ const AGGREGATE: &[&str] = &[
 const WINDOW: &[&str] =
     &["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
 
+/// PostgreSQL's names for functions that the engine calls otherwise.
+const ALIASES: &[(&str, &str)] = &[("ceiling", "ceil"), ("sign", "signum"), ("gen_random_uuid", "uuid")];
+
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
 const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
 
@@ -77,8 +80,14 @@ pub(crate) struct Functions {
 impl Functions {
     pub(crate) fn new() -> Self {
         let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(bounded);
+        let mut scalar = listed(SCALAR, scalar, |f| names(f.name(), f.aliases()));
+        for (alias, name) in ALIASES {
+            if let Some(function) = scalar.get(*name).cloned() {
+                scalar.insert((*alias).to_owned(), function);
+            }
+        }
         Self {
-            scalar: listed(SCALAR, scalar, |f| names(f.name(), f.aliases())),
+            scalar,
             aggregate: listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases())),
             window: listed(WINDOW, SessionStateDefaults::default_window_functions(), |f| names(f.name(), f.aliases())),
             table: HashMap::new(),
@@ -235,7 +244,7 @@ mod tests {
     #[test]
     fn everything_listed_is_there() {
         let functions = Functions::new();
-        let missing: Vec<_> = SCALAR.iter().filter(|name| functions.scalar(name).is_none()).collect();
+        let missing: Vec<_> = SCALAR.iter().chain(ALIASES.iter().map(|(alias, _)| alias)).filter(|name| functions.scalar(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");
         let missing: Vec<_> = AGGREGATE.iter().filter(|name| functions.aggregate(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");

@@ -114,7 +114,7 @@ fn writes_are_refused_as_a_read_only_transaction_does() {
 fn syntax_errors_say_where() {
     for (sql, message, position) in [
         ("SELEC 1", "syntax error at or near \"SELEC\"", 1),
-        ("SELECT 1\nFROM WHERE", "syntax error at or near \"WHERE\"", 15),
+        ("SELECT 1\nFROM )", "syntax error at or near \")\"", 15),
         ("SELECT 1 1", "syntax error at or near \"1\"", 10),
         ("SELECT (1", "syntax error at end of input", 10),
         ("FETCH", "syntax error at end of input", 6),
