@@ -160,6 +160,52 @@ impl ErrorKind {
         Codes { sqlstate, grpc, http, label }
     }
 
+    /// Every kind there is, for the reference in `docs/errors.md`.
+    pub const ALL: &[Self] = &[
+        Self::Syntax,
+        Self::UndefinedTable,
+        Self::UndefinedColumn,
+        Self::UndefinedFunction,
+        Self::UndefinedObject,
+        Self::UndefinedDatabase,
+        Self::UndefinedSavepoint,
+        Self::UndefinedStatement,
+        Self::UndefinedCursor,
+        Self::DuplicateStatement,
+        Self::DuplicateCursor,
+        Self::AmbiguousColumn,
+        Self::Grouping,
+        Self::DatatypeMismatch,
+        Self::IndeterminateDatatype,
+        Self::DivisionByZero,
+        Self::InvalidText,
+        Self::InvalidBinary,
+        Self::OutOfRange,
+        Self::InvalidParameter,
+        Self::CannotChange,
+        Self::NotInState,
+        Self::Cardinality,
+        Self::Denied,
+        Self::ReadOnly,
+        Self::Login,
+        Self::LoginMalformed,
+        Self::FailedTransaction,
+        Self::NoActiveTransaction,
+        Self::ActiveTransaction,
+        Self::IdleTransaction,
+        Self::ScanLimit,
+        Self::TooManyConnections,
+        Self::OutOfMemory,
+        Self::Cancelled,
+        Self::ShuttingDown,
+        Self::ProgramLimit,
+        Self::TooComplex,
+        Self::Storage,
+        Self::Protocol,
+        Self::Unsupported,
+        Self::Internal,
+    ];
+
     /// PostgreSQL's five characters.
     pub const fn sqlstate(self) -> &'static str {
         self.codes().sqlstate
@@ -284,5 +330,41 @@ impl fmt::Debug for Fault {
 impl StdError for Fault {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_ref().map(|s| s.as_ref() as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `docs/errors.md`, from the table.
+    fn reference() -> String {
+        let mut text = "# Errors\n\n<!-- Generated from the source: run the tests with MESHGATE_UPDATE_DOCS=1 to bring it up to date. -->\n\n\
+            The same fault in each vocabulary. PostgreSQL clients get the SQLSTATE; Flight clients get the gRPC code, and `google.rpc.ErrorInfo` with\n\
+            the reason and the SQLSTATE; HTTP clients get the status.\n\n\
+            | SQLSTATE | gRPC | HTTP | reason |\n|---|---|---|---|\n"
+            .to_owned();
+        let mut all: Vec<_> = ErrorKind::ALL.iter().map(|kind| kind.codes()).collect();
+        all.sort_by_key(|codes| (codes.sqlstate, codes.label));
+        for codes in all {
+            text.push_str(&format!("| `{}` | `{:?}` | {} | `{}` |\n", codes.sqlstate, codes.grpc, codes.http, codes.label));
+        }
+        text
+    }
+
+    #[test]
+    fn the_reference_lists_every_kind() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+        if std::env::var_os("MESHGATE_UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == reference(), "docs/errors.md is stale: run this test again with MESHGATE_UPDATE_DOCS=1");
+    }
+
+    #[test]
+    fn labels_are_unique_and_the_list_has_every_kind_once() {
+        let labels: std::collections::BTreeSet<_> = ErrorKind::ALL.iter().map(|kind| kind.codes().label).collect();
+        assert_eq!(labels.len(), ErrorKind::ALL.len());
     }
 }

@@ -170,7 +170,13 @@ impl Gateway {
     }
 
     /// Runs a [`Kind::Rows`] statement from the start: authorised now, whatever was described before.
-    pub async fn run(&self, session: &Session, parsed: &Parsed, parameters: &[ScalarValue], cancel: CancellationToken) -> Result<MeteredRows> {
+    pub async fn run(
+        &self,
+        session: &Session,
+        parsed: &Parsed,
+        parameters: &[ScalarValue],
+        cancel: CancellationToken,
+    ) -> Result<MeteredRows> {
         let (statement, explain) = match parsed.body() {
             Body::Query(statement) => (statement, None),
             Body::Explain { query, analyze, verbose } => (query, Some(Explain { analyze: *analyze, verbose: *verbose })),
@@ -217,11 +223,25 @@ impl Gateway {
         }
     }
 
-    async fn plan(&self, session: &Session, resolved: Resolved, types: &[Option<DataType>], parameters: &[ScalarValue], books: Books<'_>) -> Result<Planned> {
+    async fn plan(
+        &self,
+        session: &Session,
+        resolved: Resolved,
+        types: &[Option<DataType>],
+        parameters: &[ScalarValue],
+        books: Books<'_>,
+    ) -> Result<Planned> {
         self.draft_resolved(session, resolved, types, books).await?.bind(parameters)?.plan().await
     }
 
-    async fn draft(&self, session: &Session, asker: Asker, statement: &ast::Statement, types: &[Option<DataType>], books: Books<'_>) -> Result<Drafted> {
+    async fn draft(
+        &self,
+        session: &Session,
+        asker: Asker,
+        statement: &ast::Statement,
+        types: &[Option<DataType>],
+        books: Books<'_>,
+    ) -> Result<Drafted> {
         let resolved = Resolved::new(asker, statement.clone())?;
         self.draft_resolved(session, resolved, types, books).await
     }

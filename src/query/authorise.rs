@@ -145,7 +145,15 @@ fn check_session(session: &Session, port: &OpenPort, permit: &Permit, table: &st
 }
 
 /// Writes a decision down, for the audit and the metrics. Descriptions are not queries and leave no record of a permit.
-fn record(gateway: &Gateway, asker: &Asker, target: &PortRef, books: Books<'_>, permitted: bool, reasons: &[Reason], permit: Option<&Permit>) {
+fn record(
+    gateway: &Gateway,
+    asker: &Asker,
+    target: &PortRef,
+    books: Books<'_>,
+    permitted: bool,
+    reasons: &[Reason],
+    permit: Option<&Permit>,
+) {
     gateway.metrics().decision(permitted);
     let query_id = match books {
         Books::Query(id, _) => id,
@@ -190,7 +198,11 @@ impl Granted {
             && let Ok(age) = (now - modified).to_std()
             && age > promised
         {
-            let detail = format!("It was last changed at {}, and promises to be at most {}s old.", modified.format("%Y-%m-%d %H:%M:%S UTC"), promised.as_secs());
+            let detail = format!(
+                "It was last changed at {}, and promises to be at most {}s old.",
+                modified.format("%Y-%m-%d %H:%M:%S UTC"),
+                promised.as_secs()
+            );
             tell(format!("data of \"{name}\" is older than its service level promises"), Some(detail));
         }
         notices

@@ -91,7 +91,15 @@ pub(crate) fn outcome_of(fault: &Fault) -> Outcome {
 
 impl MeteredRows {
     /// Starts a planned query.
-    pub(crate) fn start(planned: Planned, explain: Option<Explain>, query_id: QueryId, slot: Option<Slot>, entry: Entry, books: OpenBooks, deadline: Option<Instant>) -> Self {
+    pub(crate) fn start(
+        planned: Planned,
+        explain: Option<Explain>,
+        query_id: QueryId,
+        slot: Option<Slot>,
+        entry: Entry,
+        books: OpenBooks,
+        deadline: Option<Instant>,
+    ) -> Self {
         let Planned { physical, task, notices, permits: _ } = planned;
         let result = match explain {
             None => execute_stream(physical, task),
@@ -238,7 +246,11 @@ impl Explain {
                 let mut stream = execute_stream(Arc::clone(&plan), task)?;
                 while stream.try_next().await?.is_some() {}
             }
-            let display = if self.analyze { DisplayableExecutionPlan::with_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::new(plan.as_ref()) };
+            let display = if self.analyze {
+                DisplayableExecutionPlan::with_metrics(plan.as_ref())
+            } else {
+                DisplayableExecutionPlan::new(plan.as_ref())
+            };
             let text = display.indent(self.verbose).to_string();
             let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
             Ok(RecordBatch::try_new(Self::schema(), vec![lines])?)
@@ -247,4 +259,3 @@ impl Explain {
         Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Self::schema(), stream))
     }
 }
-

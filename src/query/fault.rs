@@ -164,7 +164,8 @@ fn plan_fault(text: &str) -> Fault {
         return Fault::new(ErrorKind::AmbiguousColumn, line());
     }
     if has("Placeholder type") || has("placeholder type") || has("could not be resolved. Make sure") {
-        return Fault::new(ErrorKind::IndeterminateDatatype, "could not determine data type of a parameter").with_hint("Give it a type: $1::text.");
+        return Fault::new(ErrorKind::IndeterminateDatatype, "could not determine data type of a parameter")
+            .with_hint("Give it a type: $1::text.");
     }
     if has("more than one row") {
         return Fault::new(ErrorKind::Cardinality, "more than one row returned by a subquery used as an expression");

@@ -20,43 +20,246 @@ use crate::error::{ErrorKind, Fault};
 
 const SCALAR: &[&str] = &[
     // conditional
-    "coalesce", "greatest", "least", "nullif", "nvl", "nvl2", "ifnull",
+    "coalesce",
+    "greatest",
+    "least",
+    "nullif",
+    "nvl",
+    "nvl2",
+    "ifnull",
     // mathematics
-    "abs", "acos", "acosh", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil", "cos", "cosh", "cot", "degrees", "exp",
-    "factorial", "floor", "gcd", "isnan", "iszero", "lcm", "ln", "log", "log10", "log2", "nanvl", "pi", "pow", "power", "radians", "random",
-    "round", "signum", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+    "abs",
+    "acos",
+    "acosh",
+    "asin",
+    "asinh",
+    "atan",
+    "atan2",
+    "atanh",
+    "cbrt",
+    "ceil",
+    "cos",
+    "cosh",
+    "cot",
+    "degrees",
+    "exp",
+    "factorial",
+    "floor",
+    "gcd",
+    "isnan",
+    "iszero",
+    "lcm",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "nanvl",
+    "pi",
+    "pow",
+    "power",
+    "radians",
+    "random",
+    "round",
+    "signum",
+    "sin",
+    "sinh",
+    "sqrt",
+    "tan",
+    "tanh",
+    "trunc",
     // text
-    "ascii", "bit_length", "btrim", "char_length", "character_length", "chr", "concat", "concat_ws", "contains", "ends_with", "find_in_set",
-    "initcap", "instr", "left", "length", "levenshtein", "lower", "lpad", "ltrim", "octet_length", "overlay", "position", "repeat", "replace",
-    "reverse", "right", "rpad", "rtrim", "split_part", "starts_with", "strpos", "substr", "substr_index", "substring", "substring_index",
-    "to_hex", "translate", "trim", "upper", "uuid",
+    "ascii",
+    "bit_length",
+    "btrim",
+    "char_length",
+    "character_length",
+    "chr",
+    "concat",
+    "concat_ws",
+    "contains",
+    "ends_with",
+    "find_in_set",
+    "initcap",
+    "instr",
+    "left",
+    "length",
+    "levenshtein",
+    "lower",
+    "lpad",
+    "ltrim",
+    "octet_length",
+    "overlay",
+    "position",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "rpad",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "strpos",
+    "substr",
+    "substr_index",
+    "substring",
+    "substring_index",
+    "to_hex",
+    "translate",
+    "trim",
+    "upper",
+    "uuid",
     // regular expressions
-    "regexp_count", "regexp_instr", "regexp_like", "regexp_match", "regexp_replace",
+    "regexp_count",
+    "regexp_instr",
+    "regexp_like",
+    "regexp_match",
+    "regexp_replace",
     // dates and times
-    "current_date", "current_time", "current_timestamp", "date_bin", "date_format", "date_part", "date_trunc", "datepart", "datetrunc",
-    "from_unixtime", "make_date", "make_time", "now", "to_char", "to_date", "to_local_time", "to_time", "to_timestamp", "to_timestamp_micros",
-    "to_timestamp_millis", "to_timestamp_nanos", "to_timestamp_seconds", "to_unixtime", "today",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date_bin",
+    "date_format",
+    "date_part",
+    "date_trunc",
+    "datepart",
+    "datetrunc",
+    "from_unixtime",
+    "make_date",
+    "make_time",
+    "now",
+    "to_char",
+    "to_date",
+    "to_local_time",
+    "to_time",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
+    "today",
     // binary and hashes
-    "decode", "digest", "encode", "md5", "sha224", "sha256", "sha384", "sha512",
+    "decode",
+    "digest",
+    "encode",
+    "md5",
+    "sha224",
+    "sha256",
+    "sha384",
+    "sha512",
     // arrays, structs, maps
-    "array_any_value", "array_append", "array_cat", "array_concat", "array_contains", "array_dims", "array_distance", "array_distinct",
-    "array_element", "array_empty", "array_except", "array_extract", "array_has", "array_has_all", "array_has_any", "array_indexof",
-    "array_intersect", "array_join", "array_length", "array_max", "array_min", "array_ndims", "array_pop_back", "array_pop_front",
-    "array_position", "array_positions", "array_prepend", "array_push_back", "array_push_front", "array_remove", "array_remove_all",
-    "array_remove_n", "array_replace", "array_replace_all", "array_replace_n", "array_reverse", "array_slice", "array_sort", "array_to_string",
-    "array_union", "arrays_overlap", "cardinality", "empty", "flatten", "list_contains", "list_element", "list_length", "make_array",
-    "string_to_array", "string_to_list", "element_at", "get_field", "map", "map_entries", "map_extract", "map_keys", "map_values",
-    "named_struct", "row", "struct",
+    "array_any_value",
+    "array_append",
+    "array_cat",
+    "array_concat",
+    "array_contains",
+    "array_dims",
+    "array_distance",
+    "array_distinct",
+    "array_element",
+    "array_empty",
+    "array_except",
+    "array_extract",
+    "array_has",
+    "array_has_all",
+    "array_has_any",
+    "array_indexof",
+    "array_intersect",
+    "array_join",
+    "array_length",
+    "array_max",
+    "array_min",
+    "array_ndims",
+    "array_pop_back",
+    "array_pop_front",
+    "array_position",
+    "array_positions",
+    "array_prepend",
+    "array_push_back",
+    "array_push_front",
+    "array_remove",
+    "array_remove_all",
+    "array_remove_n",
+    "array_replace",
+    "array_replace_all",
+    "array_replace_n",
+    "array_reverse",
+    "array_slice",
+    "array_sort",
+    "array_to_string",
+    "array_union",
+    "arrays_overlap",
+    "cardinality",
+    "empty",
+    "flatten",
+    "list_contains",
+    "list_element",
+    "list_length",
+    "make_array",
+    "string_to_array",
+    "string_to_list",
+    "element_at",
+    "get_field",
+    "map",
+    "map_entries",
+    "map_extract",
+    "map_keys",
+    "map_values",
+    "named_struct",
+    "row",
+    "struct",
     // types
-    "arrow_typeof", "arrow_cast",
+    "arrow_typeof",
+    "arrow_cast",
 ];
 
 const AGGREGATE: &[&str] = &[
-    "approx_distinct", "approx_median", "approx_percentile_cont", "approx_percentile_cont_with_weight", "array_agg", "avg", "mean", "bit_and",
-    "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count", "covar", "covar_pop", "covar_samp", "first_value", "grouping", "last_value",
-    "max", "median", "min", "nth_value", "percentile_cont", "quantile_cont", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept",
-    "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop", "stddev_samp", "string_agg", "sum", "var",
-    "var_pop", "var_population", "var_samp", "var_sample",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "approx_percentile_cont_with_weight",
+    "array_agg",
+    "avg",
+    "mean",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "grouping",
+    "last_value",
+    "max",
+    "median",
+    "min",
+    "nth_value",
+    "percentile_cont",
+    "quantile_cont",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "string_agg",
+    "sum",
+    "var",
+    "var_pop",
+    "var_population",
+    "var_samp",
+    "var_sample",
 ];
 
 const WINDOW: &[&str] =
@@ -181,8 +384,11 @@ impl Bounded {
             }
         };
         if total.saturating_mul(widest) > Self::MOST {
-            let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large")
-                .with_detail(format!("{} would make more than {} bytes at once.", self.inner.name(), Self::MOST));
+            let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large").with_detail(format!(
+                "{} would make more than {} bytes at once.",
+                self.inner.name(),
+                Self::MOST
+            ));
             return Err(DataFusionError::External(Box::new(fault)));
         }
         Ok(())
@@ -192,7 +398,9 @@ impl Bounded {
 /// The longest text of a column, in bytes.
 fn longest(text: &ColumnarValue) -> EngineResult<i64> {
     let lengths = match text {
-        ColumnarValue::Scalar(scalar) => return Ok(scalar.try_as_str().flatten().map_or(0, |t| i64::try_from(t.len()).unwrap_or(i64::MAX))),
+        ColumnarValue::Scalar(scalar) => {
+            return Ok(scalar.try_as_str().flatten().map_or(0, |t| i64::try_from(t.len()).unwrap_or(i64::MAX)));
+        }
         ColumnarValue::Array(array) => arrow::compute::kernels::length::length(&cast(array, &DataType::LargeUtf8)?)?,
     };
     Ok(arrow::compute::max(lengths.as_primitive::<Int64Type>()).unwrap_or(0))
@@ -233,10 +441,37 @@ impl ScalarUDFImpl for Bounded {
 mod tests {
     use super::*;
 
+    /// `docs/sql.md`, from the lists above and the statements of [`super::super::parse`].
+    fn reference() -> String {
+        let functions = Functions::new();
+        let section = |title: &str, mut names: Vec<String>| {
+            names.sort();
+            names.dedup();
+            format!("\n## {title}\n\n{}\n", names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" "))
+        };
+        let mut text = include_str!("functions/sql.head.md").to_owned();
+        text.push_str(&section("Scalar functions", functions.scalar_names()));
+        text.push_str(&section("Aggregate functions", functions.aggregate_names()));
+        text.push_str(&section("Window functions", functions.window_names()));
+        text
+    }
+
+    #[test]
+    fn the_reference_lists_what_is_there() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sql.md");
+        if std::env::var_os("MESHGATE_UPDATE_DOCS").is_some() {
+            std::fs::write(path, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == reference(), "docs/sql.md is stale: run this test again with MESHGATE_UPDATE_DOCS=1");
+    }
+
     #[test]
     fn what_tells_of_files_and_of_the_engine_has_no_name() {
         let functions = Functions::new();
-        for name in ["input_file_name", "file_row_index", "arrow_metadata", "version", "range", "generate_series", "array_repeat", "list_resize"] {
+        for name in
+            ["input_file_name", "file_row_index", "arrow_metadata", "version", "range", "generate_series", "array_repeat", "list_resize"]
+        {
             assert!(!functions.knows(name), "{name}");
         }
     }
@@ -244,7 +479,8 @@ mod tests {
     #[test]
     fn everything_listed_is_there() {
         let functions = Functions::new();
-        let missing: Vec<_> = SCALAR.iter().chain(ALIASES.iter().map(|(alias, _)| alias)).filter(|name| functions.scalar(name).is_none()).collect();
+        let missing: Vec<_> =
+            SCALAR.iter().chain(ALIASES.iter().map(|(alias, _)| alias)).filter(|name| functions.scalar(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");
         let missing: Vec<_> = AGGREGATE.iter().filter(|name| functions.aggregate(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");

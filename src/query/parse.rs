@@ -224,7 +224,10 @@ fn around(kind: Kind, tag: &'static str, inner: Parsed) -> Inner {
 /// Splits and parses a text. `max_bytes` bounds its length.
 pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
     if sql.len() > max_bytes {
-        return Err(Fault::new(ErrorKind::ProgramLimit, format!("statement is too long: {} bytes, at most {max_bytes} are taken", sql.len())));
+        return Err(Fault::new(
+            ErrorKind::ProgramLimit,
+            format!("statement is too long: {} bytes, at most {max_bytes} are taken", sql.len()),
+        ));
     }
     let source = Source { sql };
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| source.lexical_fault(&e))?;
@@ -267,8 +270,8 @@ fn statement(tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
         | "ANALYZE" | "REINDEX" | "CLUSTER" | "REFRESH" | "IMPORT" | "REASSIGN" | "SECURITY" | "LOCK" | "NOTIFY" | "UPSERT" | "REPLACE" => {
             Err(read_only(&first))
         }
-        "LISTEN" | "LOAD" | "DO" | "CALL" | "CHECKPOINT" | "ATTACH" | "DETACH" | "INSTALL" | "DESCRIBE" | "DESC" | "USE" | "PRAGMA" | "UNLOAD"
-        | "MSCK" | "KILL" | "CACHE" | "UNCACHE" | "EXPORT" | "RUN" => {
+        "LISTEN" | "LOAD" | "DO" | "CALL" | "CHECKPOINT" | "ATTACH" | "DETACH" | "INSTALL" | "DESCRIBE" | "DESC" | "USE" | "PRAGMA"
+        | "UNLOAD" | "MSCK" | "KILL" | "CACHE" | "UNCACHE" | "EXPORT" | "RUN" => {
             Err(Fault::new(ErrorKind::Unsupported, format!("{first} is not supported")))
         }
         _ => Err(tokens.unexpected()),
@@ -321,7 +324,9 @@ fn refuse_writes(query: &ast::Query) -> Result<()> {
     fn body(set: &ast::SetExpr) -> ControlFlow<&'static str> {
         match set {
             ast::SetExpr::Select(select) if select.into.is_some() => ControlFlow::Break("SELECT INTO"),
-            ast::SetExpr::Select(_) | ast::SetExpr::Values(_) | ast::SetExpr::Table(_) | ast::SetExpr::Query(_) => ControlFlow::Continue(()),
+            ast::SetExpr::Select(_) | ast::SetExpr::Values(_) | ast::SetExpr::Table(_) | ast::SetExpr::Query(_) => {
+                ControlFlow::Continue(())
+            }
             ast::SetExpr::SetOperation { left, right, .. } => {
                 body(left)?;
                 body(right)
@@ -343,7 +348,8 @@ fn desugar_table(body: &mut Box<ast::SetExpr>) {
     match body.as_mut() {
         ast::SetExpr::Table(table) => {
             let parts = [table.schema_name.as_ref(), table.table_name.as_ref()];
-            let name: Vec<String> = parts.into_iter().flatten().map(|part| ast::Ident::with_quote('"', part.to_lowercase()).to_string()).collect();
+            let name: Vec<String> =
+                parts.into_iter().flatten().map(|part| ast::Ident::with_quote('"', part.to_lowercase()).to_string()).collect();
             let sql = format!("SELECT * FROM {}", name.join("."));
             if let Ok(mut parser) = Parser::new(&PostgreSqlDialect {}).try_with_sql(&sql)
                 && let Ok(query) = parser.parse_query()
@@ -384,7 +390,10 @@ fn explain(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
                 "verbose" => verbose = on,
                 "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" | "memory" => {}
                 "format" if value == "text" => {}
-                "format" => return Err(Fault::new(ErrorKind::Unsupported, format!("EXPLAIN format \"{value}\" is not supported")).with_hint("Use FORMAT TEXT.")),
+                "format" => {
+                    return Err(Fault::new(ErrorKind::Unsupported, format!("EXPLAIN format \"{value}\" is not supported"))
+                        .with_hint("Use FORMAT TEXT."));
+                }
                 _ => return Err(Fault::new(ErrorKind::Unsupported, format!("EXPLAIN option \"{option}\" is not supported"))),
             }
             if !tokens.token(&Token::Comma) {
@@ -464,7 +473,9 @@ impl Source<'_> {
             return Fault::new(ErrorKind::Syntax, "syntax error at end of input").with_position(self.end());
         };
         let fault = match tokens.iter().find(|token| token.span.start == at) {
-            Some(token) => Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", tokens::shorten(&token.token.to_string()))),
+            Some(token) => {
+                Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", tokens::shorten(&token.token.to_string())))
+            }
             None => Fault::new(ErrorKind::Syntax, "syntax error"),
         };
         fault.with_position(self.position(at))

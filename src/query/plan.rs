@@ -29,11 +29,11 @@ use crate::policy::Permit;
 use crate::ports::OpenPort;
 use crate::{ports, system};
 
+use super::Notice;
 use super::fault::fault_of;
 use super::functions::Functions;
-use super::view::Governed;
 use super::parse::deep;
-use super::Notice;
+use super::view::Governed;
 
 /// The parts of the engine that all queries share.
 #[derive(Debug)]
@@ -264,7 +264,9 @@ fn cast_parameter(value: &ScalarValue, to: &DataType) -> Result<ScalarValue> {
         return Ok(value.clone());
     }
     value.cast_to(to).map_err(|error| {
-        Fault::new(ErrorKind::InvalidText, "invalid input for a parameter").with_detail(format!("It cannot be read as {to}.")).with_source(error)
+        Fault::new(ErrorKind::InvalidText, "invalid input for a parameter")
+            .with_detail(format!("It cannot be read as {to}."))
+            .with_source(error)
     })
 }
 

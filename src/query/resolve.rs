@@ -74,7 +74,8 @@ impl Resolved {
 
 /// Statements that only clients write: about the catalog, not about data. Only these may be rewritten.
 fn is_catalog_statement(tables: &[(TableReference, Target)], functions: &[String]) -> bool {
-    let about_catalog = |target: &Target| matches!(target, Target::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema");
+    let about_catalog =
+        |target: &Target| matches!(target, Target::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema");
     if tables.is_empty() { !functions.is_empty() } else { tables.iter().all(|(_, target)| about_catalog(target)) }
 }
 

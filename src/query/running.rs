@@ -72,7 +72,14 @@ pub(crate) struct Record {
 
 impl RunningQueries {
     /// Enters a query until the entry is dropped.
-    pub(crate) fn enter(self: &Arc<Self>, query_id: QueryId, principal: PrincipalName, purpose: Option<String>, permits: Vec<(PortRef, OpenPort, Permit)>, stop: Stop) -> Entry {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        query_id: QueryId,
+        principal: PrincipalName,
+        purpose: Option<String>,
+        permits: Vec<(PortRef, OpenPort, Permit)>,
+        stop: Stop,
+    ) -> Entry {
         self.0.lock().insert(query_id, Arc::new(Record { principal, purpose, permits, stop: stop.clone() }));
         Entry { all: Arc::clone(self), query_id, stop }
     }

@@ -15,7 +15,10 @@ use crate::error::{ErrorKind, Fault, Result};
 enum Check {
     Any,
     Bool,
-    Integer { min: i64, max: i64 },
+    Integer {
+        min: i64,
+        max: i64,
+    },
     /// Milliseconds unless a unit is given.
     Duration,
     /// Bytes, with or without a unit; empty is none.
@@ -50,7 +53,8 @@ const fn reported(name: &'static str, default: &'static str, check: Check, descr
 }
 
 const ISOLATION: Check = Check::OneOf(&["read uncommitted", "read committed", "repeatable read", "serializable"]);
-const LEVELS: Check = Check::OneOf(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error"]);
+const LEVELS: Check =
+    Check::OneOf(&["debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error"]);
 
 /// All settings, sorted by lower-case name.
 static DECLARATIONS: &[Declaration] = &[
@@ -62,7 +66,12 @@ static DECLARATIONS: &[Declaration] = &[
     reported("DateStyle", "ISO, MDY", Check::DateStyle, "Sets the display format for date and time values."),
     declare("default_transaction_isolation", "read committed", ISOLATION, "Sets the isolation level of each new transaction."),
     reported("default_transaction_read_only", "on", Check::Only("on"), "The gateway only reads."),
-    declare("extra_float_digits", "1", Check::Integer { min: -15, max: 3 }, "Sets the number of digits displayed for floating-point values."),
+    declare(
+        "extra_float_digits",
+        "1",
+        Check::Integer { min: -15, max: 3 },
+        "Sets the number of digits displayed for floating-point values.",
+    ),
     declare("idle_in_transaction_session_timeout", "0", Check::Duration, "Sets the maximum idle time between queries in a transaction."),
     reported("in_hot_standby", "off", Check::Fixed, "Shows whether hot standby is currently active."),
     reported("integer_datetimes", "on", Check::Fixed, "Shows whether datetimes are integer based."),
@@ -305,7 +314,9 @@ fn check(declaration: &Declaration, value: &str) -> Result<String> {
             invalid(declaration, value).with_hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
         }),
         Check::Bytes => parse_bytes(trimmed).map(|_| trimmed.to_owned()).ok_or_else(|| {
-            invalid(declaration, value).with_hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", \"TB\", \"KiB\", \"MiB\", \"GiB\", and \"TiB\".")
+            invalid(declaration, value).with_hint(
+                "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", \"TB\", \"KiB\", \"MiB\", \"GiB\", and \"TiB\".",
+            )
         }),
         Check::OneOf(values) => values
             .iter()

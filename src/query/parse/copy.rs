@@ -48,9 +48,7 @@ fn parenthesised(tokens: &mut Tokens<'_>, source: &Source<'_>) -> Result<Parsed>
 
 /// `COPY table [(columns)]` is a copy of `SELECT columns FROM table`; made of the statement's own tokens.
 fn table(tokens: &mut Tokens<'_>, source: &Source<'_>) -> Result<Parsed> {
-    let word = |text: &str, keyword| {
-        TokenWithSpan::wrap(Token::Word(Word { value: text.to_owned(), quote_style: None, keyword }))
-    };
+    let word = |text: &str, keyword| TokenWithSpan::wrap(Token::Word(Word { value: text.to_owned(), quote_style: None, keyword }));
     let start = tokens.rest();
     tokens.dotted()?;
     let name = start.get(..start.len() - tokens.rest().len()).unwrap_or_default();
@@ -110,7 +108,8 @@ impl Options {
         let option = tokens.identifier()?;
         match option.as_str() {
             "format" => {
-                let format = if matches!(tokens.peek(), Some(Token::SingleQuotedString(_))) { tokens.string()? } else { tokens.identifier()? };
+                let format =
+                    if matches!(tokens.peek(), Some(Token::SingleQuotedString(_))) { tokens.string()? } else { tokens.identifier()? };
                 self.format = Some(match format.to_lowercase().as_str() {
                     "text" => CopyFormat::Text,
                     "csv" => CopyFormat::Csv,
@@ -229,4 +228,3 @@ fn encoding(name: &str) -> Result<()> {
         Err(Fault::new(ErrorKind::Unsupported, format!("encoding \"{name}\" is not supported")).with_hint("Only UTF8 is served."))
     }
 }
-

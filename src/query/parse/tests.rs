@@ -22,7 +22,11 @@ fn each_statement_is_told_apart() {
         ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Rows, "SHOW"),
         ("SET DateStyle TO 'ISO', dmy", Kind::Set { name: s("datestyle"), value: Some(s("ISO, dmy")), local: false }, "SET"),
         ("SET LOCAL meshgate.purpose = 'fraud'", Kind::Set { name: s("meshgate.purpose"), value: Some(s("fraud")), local: true }, "SET"),
-        ("SET TIME ZONE INTERVAL '+00:00' HOUR TO MINUTE", Kind::Set { name: s("TimeZone"), value: Some(s("+00:00")), local: false }, "SET"),
+        (
+            "SET TIME ZONE INTERVAL '+00:00' HOUR TO MINUTE",
+            Kind::Set { name: s("TimeZone"), value: Some(s("+00:00")), local: false },
+            "SET",
+        ),
         ("SET extra_float_digits = -3", Kind::Set { name: s("extra_float_digits"), value: Some(s("-3")), local: false }, "SET"),
         ("SET NAMES 'utf8'", Kind::Set { name: s("client_encoding"), value: Some(s("utf8")), local: false }, "SET"),
         ("SET x TO DEFAULT", Kind::Set { name: s("x"), value: None, local: false }, "SET"),
@@ -35,11 +39,23 @@ fn each_statement_is_told_apart() {
         ("ABORT", Kind::Rollback, "ROLLBACK"),
         ("ROLLBACK TO SAVEPOINT a", Kind::RollbackTo(s("a")), "ROLLBACK"),
         ("RELEASE a", Kind::Release(s("a")), "RELEASE"),
-        ("PREPARE p (int, numeric(12, 2)) AS SELECT $1", Kind::Prepare { name: s("p"), types: vec![s("int"), s("numeric(12,2)")] }, "PREPARE"),
+        (
+            "PREPARE p (int, numeric(12, 2)) AS SELECT $1",
+            Kind::Prepare { name: s("p"), types: vec![s("int"), s("numeric(12,2)")] },
+            "PREPARE",
+        ),
         ("EXECUTE p", Kind::Execute { name: s("p"), arguments: vec![] }, "EXECUTE"),
         ("DEALLOCATE \"_PLAN0x1\"", Kind::Deallocate(Some(s("_PLAN0x1"))), "DEALLOCATE"),
-        ("DECLARE \"srv\" CURSOR FOR SELECT 1", Kind::Declare { name: s("srv"), hold: false, scroll: false, binary: false }, "DECLARE CURSOR"),
-        ("DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1", Kind::Declare { name: s("c"), hold: true, scroll: false, binary: false }, "DECLARE CURSOR"),
+        (
+            "DECLARE \"srv\" CURSOR FOR SELECT 1",
+            Kind::Declare { name: s("srv"), hold: false, scroll: false, binary: false },
+            "DECLARE CURSOR",
+        ),
+        (
+            "DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT 1",
+            Kind::Declare { name: s("c"), hold: true, scroll: false, binary: false },
+            "DECLARE CURSOR",
+        ),
         ("FETCH FORWARD 10 FROM c", Kind::Fetch { name: s("c"), direction: Direction::Forward(10) }, "FETCH"),
         ("FETCH FORWARD FROM c", Kind::Fetch { name: s("c"), direction: Direction::Forward(1) }, "FETCH"),
         ("FETCH ALL IN c", Kind::Fetch { name: s("c"), direction: Direction::All }, "FETCH"),
@@ -56,7 +72,9 @@ fn each_statement_is_told_apart() {
 
 #[test]
 fn execute_takes_literals() {
-    let Kind::Execute { arguments, .. } = one("EXECUTE p (1, -2, 'x', NULL, true, DATE '2026-01-01', '5'::int)").kind().clone() else { panic!() };
+    let Kind::Execute { arguments, .. } = one("EXECUTE p (1, -2, 'x', NULL, true, DATE '2026-01-01', '5'::int)").kind().clone() else {
+        panic!()
+    };
     let text = |t: &str| ScalarValue::Utf8(Some(t.to_owned()));
     assert_eq!(
         arguments,
