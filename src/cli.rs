@@ -9,7 +9,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::DEFAULT_FILE;
+use crate::config::{Config, DEFAULT_FILE, Paths};
+use crate::telemetry::explain;
 
 /// The SQL gateway of a data mesh: governed, metered queries over PostgreSQL and Arrow Flight.
 #[derive(Debug, Parser)]
@@ -22,6 +23,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     User(user::Args),
+    /// What a month cost
+    Report {
+        /// The configuration; without one `meshgate.toml` where there is one, and the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Such as 2026-11; without one the current month (UTC)
+        #[arg(long)]
+        month: Option<report::Month>,
+        /// What a line is about
+        #[arg(long, value_enum, default_value = "domain")]
+        by: report::By,
+        /// How it is written
+        #[arg(long, value_enum, default_value = "table")]
+        format: report::Format,
+    },
 }
 
 /// Why a command did not do what was asked.
@@ -47,6 +63,10 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::User(args) => user::run(&args),
+            Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
+                report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())
+                    .map_err(|fault| Failure::Failed(explain(&fault)))
+            }),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -62,6 +82,13 @@ impl Cli {
 /// The file that is named; without one `meshgate.toml`, and the defaults where there is no such file.
 fn config_file(named: Option<&Path>) -> Option<PathBuf> {
     named.map(Path::to_owned).or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|file| file.exists()))
+}
+
+/// The paths alone, which need none of the gateway's secrets.
+fn load_paths(named: Option<&Path>) -> Result<Paths, Failure> {
+    config_file(named)
+        .map_or_else(|| Config::defaults().map(|config| config.paths()), |file| Config::load_paths(&file))
+        .map_err(Failure::failed)
 }
 
 /// Prints a line for people or pipes; a reader that went away is no failure.

@@ -45,6 +45,17 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Where things are, for commands that need no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paths {
+    /// The catalog's folder.
+    pub catalog: PathBuf,
+    /// The state folder.
+    pub state: PathBuf,
+    /// The users file.
+    pub users: PathBuf,
+}
+
 /// Where the doors are, and how they are guarded.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -157,13 +168,21 @@ impl Config {
         Self::parse("", Path::new(""), &|_| None).map_err(|problems| ConfigError::of(Path::new(DEFAULT_FILE), &problems))
     }
 
-    /// The users file that a configuration names. Reads nothing else of it, so that whoever manages users needs none of its secrets.
-    pub fn load_users_path(path: &Path) -> Result<PathBuf, ConfigError> {
+    /// The paths that a configuration names. Reads nothing else of it, so that whoever manages users or reads reports needs none of its
+    /// secrets.
+    pub fn load_paths(path: &Path) -> Result<Paths, ConfigError> {
         let text = read_text(path)?;
         let mut reader = Reader::new(&text, path.parent().unwrap_or(Path::new("")), &|_| None);
+        let catalog: keys::Catalog = reader.section();
+        let state: keys::State = reader.section();
         let identity: keys::Identity = reader.section();
         reader.finish().map_err(|problems| ConfigError::of(path, &problems))?;
-        Ok(identity.users)
+        Ok(Paths { catalog: catalog.location, state: state.location, users: identity.users })
+    }
+
+    /// The paths alone.
+    pub fn paths(&self) -> Paths {
+        Paths { catalog: self.catalog.clone(), state: self.state.clone(), users: self.users.clone() }
     }
 
     /// Checks a text. Relative paths are relative to `base`; `env` answers for the environment.

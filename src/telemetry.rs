@@ -12,6 +12,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::error::Fault;
 use crate::metering::{Outcome, Protocol};
 
 /// The gateway's metrics. Labels are closed enums. Cheap to clone.
@@ -199,6 +200,20 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+/// A fault in one line for the operator, with its detail and its causes, which no reader is told.
+pub fn explain(fault: &Fault) -> String {
+    let mut text = fault.to_string();
+    if let Some(detail) = fault.detail() {
+        text = format!("{text}: {detail}");
+    }
+    let mut cause = std::error::Error::source(fault);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text.replace('\n', " ")
 }
 
 /// How the log is written.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Failure, config_file, print_line};
-use crate::config::Config;
+use super::{Failure, load_paths, print_line};
 use crate::identity::users::{UserEntry, UsersError, UsersFile, add_user, make_verifier, remove_user, set_verifier};
 
 /// Manage the users file
@@ -63,7 +62,7 @@ fn attribute(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let file = users_file(args.config.as_deref())?;
+    let file = load_paths(args.config.as_deref())?.users;
     match &args.action {
         Action::Add { name, domain, groups, attributes, password_stdin } => add(&file, name, domain, groups, attributes, *password_stdin),
         Action::List => list(&file),
@@ -79,14 +78,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             Ok(())
         }
     }
-}
-
-fn users_file(config: Option<&Path>) -> Result<PathBuf, Failure> {
-    let users = match config_file(config) {
-        Some(file) => Config::load_users_path(&file),
-        None => Config::defaults().map(|config| config.users),
-    };
-    users.map_err(Failure::failed)
 }
 
 fn add(
