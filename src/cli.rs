@@ -1,6 +1,7 @@
 //! The command line: one file a command. Exit codes: 0, 1 failed, 2 usage.
 
 pub mod report;
+mod serve;
 mod user;
 
 use std::io::Write as _;
@@ -22,6 +23,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     User(user::Args),
     /// What a month cost
     Report {
@@ -62,6 +64,7 @@ impl Cli {
     /// Does what is asked.
     pub fn run(self) -> ExitCode {
         let done = match self.command {
+            Command::Serve(args) => serve::run(&args),
             Command::User(args) => user::run(&args),
             Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
                 report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())
@@ -89,6 +92,15 @@ fn load_paths(named: Option<&Path>) -> Result<Paths, Failure> {
     config_file(named)
         .map_or_else(|| Config::defaults().map(|config| config.paths()), |file| Config::load_paths(&file))
         .map_err(Failure::failed)
+}
+
+fn load_config(named: Option<&Path>) -> Result<Config, Failure> {
+    config_file(named).map_or_else(Config::defaults, |file| Config::load(&file)).map_err(Failure::failed)
+}
+
+/// A runtime whose threads have the stack that deep plans need.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(crate::app::STACK_BYTES).build().map_err(Failure::failed)
 }
 
 /// Prints a line for people or pipes; a reader that went away is no failure.

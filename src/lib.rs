@@ -1,5 +1,6 @@
 //! meshgate: the SQL gateway of a data mesh.
 
+pub mod app;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

@@ -1,0 +1,84 @@
+//! `meshgate serve`: runs the gateway until it is told to stop.
+
+use std::path::PathBuf;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, load_config, print_line, runtime};
+use crate::app::{Addresses, App};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::telemetry::{LogFormat, start_log};
+
+/// Serve the catalog until SIGTERM or Ctrl-C
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration; without one `meshgate.toml` where there is one, and the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the log is written to standard error
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    start_log(match args.log_format {
+        Format::Text => LogFormat::Text,
+        Format::Json => LogFormat::Json,
+    });
+    let config = load_config(args.config.as_deref())?;
+    runtime()?.block_on(serve(config, |_| ()))
+}
+
+/// Serves `config`. `ready` is called once the doors are open and their addresses are printed.
+pub(super) async fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::failed)?;
+    let app = App::build(config, Clock::system()).await.map_err(Failure::failed)?;
+    let addresses = app.addresses();
+    for (door, address) in [("postgres", addresses.postgres), ("flight", addresses.flight), ("http", addresses.http)] {
+        print_line(&format!("{door:<10}{address}"));
+    }
+    ready(&addresses);
+    let (stop, ending) = (CancellationToken::new(), app.ending());
+    let stopped = stop.clone().cancelled_owned();
+    // Lives as long as the runtime, which ends with this command.
+    tokio::spawn(async move {
+        signals.stop().await;
+        stop.cancel();
+        signals.impatience().await;
+        ending.cancel();
+    });
+    app.run(stopped).await.map_err(Failure::failed)
+}
+
+/// What tells the gateway to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The first of either.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Ctrl-C once more. A second SIGTERM is not one: supervisors repeat themselves.
+    async fn impatience(&mut self) {
+        self.interrupt.recv().await;
+    }
+}
