@@ -1,11 +1,12 @@
 //! What a reader may see. Pure: no IO, no clock, one caller (`query::authorise`).
 
-mod classification;
 mod decision;
 mod entitlement;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod matrix;
 mod mask;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use datafusion::logical_expr::Expr;
 use crate::catalog::Origin;
 
 use super::filter::Filter;
-use super::{Decision, Denial, Mask, Permit, Reason, Request, classification, entitlement};
+use super::{Decision, Denial, Mask, Permit, Reason, Request, entitlement};
 
 /// Decides. Deny is what happens when nobody decided.
 pub fn decide(request: &Request<'_>) -> Decision {
@@ -92,7 +92,7 @@ fn classified<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a M
     for column in columns.into_iter().flatten() {
         let Some(label) = &column.classification else { continue };
         let name = column.name.as_str();
-        let Some((known, rule)) = classification::rule_for(request.mesh, label) else {
+        let Some((known, rule)) = request.mesh.rule_for(label) else {
             let text = format!("the mesh does not know the classification {label} of the column {name}");
             return Err(undecided(text, Some(&target.product.source)));
         };

@@ -18,7 +18,9 @@ use crate::metering::LimitReached;
 const MAX_CAUSES: usize = 64;
 
 /// Trouble below the barrier, with nothing of what is there.
-pub struct BarrierError {
+pub struct BarrierError(Box<Trouble>);
+
+struct Trouble {
     port: PortId,
     kind: ErrorKind,
     message: String,
@@ -37,7 +39,7 @@ impl BarrierError {
         if let Some(fault) = find::<Fault>(&error).filter(|fault| speaks_of_the_port(fault.kind())) {
             let (kind, message) = (fault.kind(), fault.message().to_owned());
             let (detail, hint) = (fault.detail().map(str::to_owned), fault.hint().map(str::to_owned));
-            return Self { detail, hint, ..Self::new(port, kind, message, error) };
+            return Self(Box::new(Trouble { port: port.clone(), kind, message, detail, hint, cause: error.into() }));
         }
         if matches!(error.find_root(), DataFusionError::ResourcesExhausted(_)) {
             return Self::new(port, ErrorKind::OutOfMemory, "out of memory".into(), error);
@@ -57,26 +59,26 @@ impl BarrierError {
     }
 
     fn new(port: &PortId, kind: ErrorKind, message: String, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self { port: port.clone(), kind, message, detail: None, hint: None, cause: cause.into() }
+        Self(Box::new(Trouble { port: port.clone(), kind, message, detail: None, hint: None, cause: cause.into() }))
     }
 
     /// Which port it happened to.
     pub fn port(&self) -> &PortId {
-        &self.port
+        &self.0.port
     }
 
     /// What kind of trouble it is.
     pub fn kind(&self) -> ErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What the reader is told. The cause is not in it: log that from `source()`.
     pub fn to_fault(&self) -> Fault {
-        let mut fault = Fault::new(self.kind, &self.message);
-        if let Some(detail) = &self.detail {
+        let mut fault = Fault::new(self.0.kind, &self.0.message);
+        if let Some(detail) = &self.0.detail {
             fault = fault.with_detail(detail);
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = &self.0.hint {
             fault = fault.with_hint(hint);
         }
         fault
@@ -85,20 +87,20 @@ impl BarrierError {
 
 impl fmt::Display for BarrierError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
 impl fmt::Debug for BarrierError {
     /// Without the cause: errors are printed for debugging in places that nobody thinks of.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BarrierError").field("port", &self.port).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("BarrierError").field("port", &self.0.port).field("kind", &self.0.kind).finish_non_exhaustive()
     }
 }
 
 impl StdError for BarrierError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.cause.as_ref())
+        Some(self.0.cause.as_ref())
     }
 }
 

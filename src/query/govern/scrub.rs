@@ -68,8 +68,8 @@ pub(super) fn rebuild(array: &ArrayRef, governed: &DataType) -> Result<ArrayRef>
     };
     let rows = array.len();
     downcast_primitive_array! {
-        array => return Ok(Arc::new(primitive(array))),
-        DataType::Null => Ok(Arc::new(NullArray::new(rows)) as ArrayRef),
+        array => Ok(Arc::new(primitive(array)) as ArrayRef),
+        DataType::Null => Ok(Arc::new(NullArray::new(rows))),
         DataType::Boolean => Ok(Arc::new(boolean(array.as_boolean()))),
         DataType::Utf8 => each!(StringBuilder::with_capacity(rows, 0), array.as_string::<i32>()),
         DataType::LargeUtf8 => each!(LargeStringBuilder::with_capacity(rows, 0), array.as_string::<i64>()),
