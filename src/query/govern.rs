@@ -81,6 +81,10 @@ impl GovernedTable {
         planner: Arc<SessionState>,
         (running, finish): (Arc<RuntimeEnv>, Finish),
     ) -> Self {
+        let mut own = planner.as_ref().clone();
+        // Rows come in the order of the files. Dealt out to several threads, they would come in an order that depends on the timing of hidden ones.
+        own.config_mut().options_mut().optimizer.enable_round_robin_repartition = false;
+        let planner = Arc::new(own);
         let all = inner.schema();
         let schema = permit.governed_schema(&all);
         let is_clear = |name: &String| !permit.masks().contains_key(name);

@@ -107,7 +107,7 @@ fn keys() -> MaskKeys {
 
 /// The gateway's own session, as the barrier wants it.
 fn planner(partitions: usize) -> Arc<SessionState> {
-    let config = SessionConfig::new().with_target_partitions(partitions).with_round_robin_repartition(false);
+    let config = SessionConfig::new().with_target_partitions(partitions);
     Arc::new(SessionStateBuilder::new().with_config(config).with_default_features().build())
 }
 
