@@ -216,6 +216,21 @@ impl Config {
         })
     }
 
+    /// The same with other doors where they are given, which are checked as those of a file are.
+    pub fn with_doors(
+        mut self,
+        postgres: Option<SocketAddr>,
+        flight: Option<SocketAddr>,
+        http: Option<SocketAddr>,
+    ) -> Result<Self, ConfigError> {
+        let server = &mut self.server;
+        for (door, given) in [(&mut server.postgres, postgres), (&mut server.flight, flight), (&mut server.http, http)] {
+            *door = given.unwrap_or(*door);
+        }
+        let lines: Vec<_> = server.exposed().map(|(_, message)| message).collect();
+        if lines.is_empty() { Ok(self) } else { Err(ConfigError { lines }) }
+    }
+
     /// The key that pseudonyms are made with, where the configuration has one.
     pub fn pseudonym_key(&self) -> Option<[u8; 32]> {
         self.credentials.get(credentials::PSEUDONYMS).and_then(CredentialSettings::key)
@@ -223,19 +238,18 @@ impl Config {
 }
 
 impl Server {
-    /// Without TLS a door beyond loopback would carry passwords and data in the clear: only on demand.
+    /// The doors that would carry passwords and data in the clear: beyond loopback, without TLS, and not on demand.
+    fn exposed(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let doors = [("postgres", self.postgres), ("flight", self.flight), ("http", self.http)];
+        let guarded = self.tls.is_some() || self.insecure;
+        doors.into_iter().filter(move |(_, address)| !guarded && !address.ip().is_loopback()).map(|(name, address)| {
+            (name, format!("`{name}` would listen on {address} without TLS; set `tls`, use 127.0.0.1, or say `insecure = true`"))
+        })
+    }
+
     fn check(&self, reader: &mut Reader<'_>) {
-        if self.tls.is_some() || self.insecure {
-            return;
-        }
-        for (name, address) in [("postgres", self.postgres), ("flight", self.flight), ("http", self.http)] {
-            if !address.ip().is_loopback() {
-                reader.problem_at(
-                    "server",
-                    name,
-                    format!("`{name}` would listen on {address} without TLS; set `tls`, use 127.0.0.1, or say `insecure = true`"),
-                );
-            }
+        for (name, message) in self.exposed() {
+            reader.problem_at("server", name, message);
         }
     }
 }

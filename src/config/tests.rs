@@ -111,6 +111,14 @@ fn doors_beyond_loopback_need_tls_or_a_word() {
 }
 
 #[test]
+fn doors_of_the_command_line_are_checked_too() {
+    let with = |address: &str| parse("").unwrap().with_doors(None, Some(address.parse().unwrap()), None);
+    let config = with("127.0.0.1:7").unwrap();
+    assert_eq!((config.server.flight.port(), config.server.postgres.port()), (7, 5433));
+    assert!(with("0.0.0.0:7").unwrap_err().to_string().contains("`flight` would listen on 0.0.0.0:7 without TLS"));
+}
+
+#[test]
 fn secrets_come_from_files_too() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "sixteen bytes or more\n").unwrap();

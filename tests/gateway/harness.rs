@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
@@ -163,10 +164,10 @@ impl Builder {
 
     /// Starts it.
     pub async fn start(self) -> TestGateway {
+        meshgate::server::tls::install_provider();
         let log = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,meshgate=info".into());
         // An error is that another test of this process was first.
         let _ = tracing_subscriber::fmt().with_env_filter(log).with_test_writer().with_ansi(false).try_init();
-        meshgate::telemetry_for_tests();
         let path = self.folder.path();
         let mut config = Config::defaults().unwrap();
         for address in [&mut config.server.postgres, &mut config.server.flight, &mut config.server.http] {
@@ -251,6 +252,11 @@ impl TestGateway {
     /// Stops it and starts it on the same folder. The ports change.
     pub async fn restart(&mut self) {
         self.stop().await.unwrap();
+        self.start().await;
+    }
+
+    /// Starts it again after [`TestGateway::stop`].
+    pub async fn start(&mut self) {
         self.run().await;
     }
 
@@ -298,7 +304,7 @@ impl TestGateway {
     }
 
     /// All rows of a query over Flight.
-    pub async fn flight_rows(&self, user: &str, sql: &str) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
+    pub async fn flight_rows(&self, user: &str, sql: &str) -> Result<Vec<RecordBatch>, FlightError> {
         let mut client = self.flight(user).await;
         flight_query(&mut client, sql).await
     }
@@ -406,13 +412,13 @@ pub struct Usage {
 }
 
 /// All rows of a query.
-pub async fn flight_query(client: &mut FlightSqlServiceClient<Channel>, sql: &str) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
+pub async fn flight_query(client: &mut FlightSqlServiceClient<Channel>, sql: &str) -> Result<Vec<RecordBatch>, FlightError> {
     let info = client.execute(sql.to_owned(), None).await?;
     let mut batches = Vec::new();
     for endpoint in info.endpoint {
         let ticket = endpoint.ticket.expect("an endpoint has a ticket");
         let rows = client.do_get(ticket).await?;
-        batches.extend(rows.try_collect::<Vec<_>>().await.map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error)))?);
+        batches.extend(rows.try_collect::<Vec<_>>().await?);
     }
     Ok(batches)
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use meshgate::identity::users::{UserEntry, add_user, make_verifier};
 
 use crate::harness::{TestGateway, eventually};
@@ -52,7 +53,7 @@ async fn health_readiness_and_metrics_are_there() {
         "meshgate_connections{protocol=\"postgres\"} 1",
         "meshgate_queries_total{protocol=\"postgres\",outcome=\"completed\"} 1",
         "meshgate_decisions_total{decision=\"permit\"} 1",
-        "meshgate_bytes_scanned_total 25",
+        "meshgate_bytes_scanned_total 20",
     ] {
         assert!(metrics.body.lines().any(|found| found == line), "{line}\nis not in\n{}", metrics.body);
     }
@@ -77,22 +78,60 @@ async fn a_client_that_sends_no_request_is_cut_off() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+/// Rows of a product that is larger than what sockets hold.
+const BIG_ROWS: usize = 200_000;
+
+/// A shop with a big product.
+fn big_shop() -> crate::harness::Builder {
+    let manifest = ORDERS.replace("orders", "big").replace("{name: amount, type: bigint}", "{name: note, type: text}");
+    let note = "n".repeat(100);
+    let rows: String = (0..BIG_ROWS).map(|id| format!("{id},{note}\n")).collect();
+    shop().product(&manifest).file("shop/big.csv", format!("id,note\n{rows}"))
+}
+
+/// A query of everything in the big product, of which one row was read.
+async fn begun(client: &crate::harness::Pg) -> std::pin::Pin<Box<tokio_postgres::RowStream>> {
+    let parameters: [&str; 0] = [];
+    let mut rows = Box::pin(client.query_raw("SELECT id, note FROM shop.big", parameters).await.unwrap());
+    rows.try_next().await.unwrap().expect("a first row");
+    rows
+}
+
+async fn outcomes(gateway: &TestGateway) -> Vec<(String, String)> {
+    gateway.ledger().await.into_iter().map(|usage| (usage.product, usage.outcome)).collect()
+}
+
 #[tokio::test]
 async fn while_it_drains_it_is_not_ready_and_lets_what_runs_finish() {
-    let mut gateway = shop().limits(|limits| limits.grace = Duration::from_secs(20)).start().await;
-    let client = gateway.pg("alice").await;
-    // A portal that is not read to its end keeps the query running.
-    let mut client = client;
-    let transaction = client.transaction().await.unwrap();
-    let portal = transaction.bind("SELECT * FROM shop.orders ORDER BY id", &[]).await.unwrap();
-    assert_eq!(transaction.query_portal(&portal, 1).await.unwrap().len(), 1);
+    let mut gateway = big_shop().limits(|limits| limits.grace = Duration::from_secs(60)).start().await;
+    let (client, idle) = (gateway.pg("alice").await, gateway.pg("alice").await);
+    let rows = begun(&client).await;
     gateway.stop_soon();
     let draining = eventually(Duration::from_secs(5), || async { gateway.http("GET", "/readyz").await.status == 503 }).await;
     assert!(draining, "/readyz says so");
     assert_eq!(gateway.http("GET", "/readyz").await.body, r#"{"status":"not ready","reasons":["draining"]}"#);
     assert_eq!(gateway.http("GET", "/healthz").await.status, 200);
-    drop(client);
+    let closed = eventually(Duration::from_secs(5), || async { idle.is_closed() }).await;
+    assert!(closed, "an idle session is told to go");
+    assert!(gateway.try_pg("alice", "demo").await.is_err(), "nobody is let in");
+    assert_eq!(rows.try_fold(1, |count, _| async move { Ok(count + 1) }).await.unwrap(), BIG_ROWS);
     gateway.stop().await.unwrap();
+    gateway.start().await;
+    assert_eq!(outcomes(&gateway).await, [("shop.big".to_owned(), "completed".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_outlasts_the_grace_period_is_ended_and_charged() {
+    let mut gateway = big_shop().limits(|limits| limits.grace = Duration::from_millis(200)).start().await;
+    let client = gateway.pg("alice").await;
+    let rows = begun(&client).await;
+    gateway.stop().await.unwrap();
+    let read = rows.try_fold(1, |count, _| async move { Ok(count + 1) }).await;
+    assert!(read.is_err(), "the reader is told: {read:?}");
+    gateway.start().await;
+    let usage = gateway.ledger().await;
+    assert_eq!(usage.len(), 1);
+    assert!(usage[0].outcome != "completed" && usage[0].outcome != "crashed" && usage[0].bytes_scanned > 0, "{usage:?}");
 }
 
 #[tokio::test]
@@ -101,12 +140,9 @@ async fn what_was_read_is_in_the_ledger_after_a_restart() {
     gateway.pg("alice").await.query("SELECT * FROM shop.orders", &[]).await.unwrap();
     let before = gateway.ledger().await;
     gateway.restart().await;
-    let after = gateway.ledger().await;
-    let of_orders =
-        |usage: &[crate::harness::Usage]| usage.iter().filter(|usage| usage.product == "shop.orders").cloned().collect::<Vec<_>>();
-    assert_eq!(of_orders(&before), of_orders(&after));
-    assert_eq!(of_orders(&after).len(), 1);
-    assert_eq!((of_orders(&after)[0].bytes_scanned, of_orders(&after)[0].outcome.as_str()), (25, "completed"));
+    assert_eq!(gateway.ledger().await, before);
+    assert_eq!(before.len(), 1);
+    assert_eq!((before[0].product.as_str(), before[0].bytes_scanned, before[0].outcome.as_str()), ("shop.orders", 20, "completed"));
 }
 
 /// The real binary, killed when the test ends.
