@@ -1,5 +1,7 @@
 //! The command line: one file a command. Exit codes: 0, 1 failed, 2 usage.
 
+pub mod check;
+pub mod demo;
 pub mod report;
 mod serve;
 mod user;
@@ -24,6 +26,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Check(check::Args),
     User(user::Args),
     /// What a month cost
     Report {
@@ -65,6 +68,7 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let done = match self.command {
             Command::Serve(args) => serve::run(&args),
+            Command::Check(args) => check::command(&args),
             Command::User(args) => user::run(&args),
             Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
                 report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())
