@@ -176,7 +176,7 @@ impl App {
         self.addresses
     }
 
-    /// Ends the grace period early when it is cancelled.
+    /// Ends the gateway when it is cancelled, without a grace period or early in it.
     pub fn ending(&self) -> CancellationToken {
         self.door.ending.clone()
     }
@@ -188,7 +188,9 @@ impl App {
         let watched = Watched { journal: journal.clone(), catalog };
         let mut doors = open_doors(&door, listeners, watched);
         let fallen = tokio::select! {
+            biased;
             () = shutdown => None,
+            () = door.ending.cancelled() => None,
             ended = doors.join_next() => Some(fell_shut(ended)),
         };
         if let Some(error) = &fallen {

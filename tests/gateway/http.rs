@@ -24,7 +24,7 @@ spec:
     - name: files
       format: csv
       location: file:data/shop/orders.csv
-      options: {header: \"true\"}
+      options: {header: true}
       schema: [{name: id, type: bigint}, {name: amount, type: bigint}]
   sla: {freshness: 1h}
   policies: {access: public}
@@ -44,7 +44,7 @@ async fn health_readiness_and_metrics_are_there() {
 
     gateway.try_pg("alice", "wrong").await.err().expect("a wrong password is refused");
     let client = gateway.pg("alice").await;
-    client.query("SELECT * FROM shop.orders", &[]).await.unwrap();
+    client.simple_query("SELECT * FROM shop.orders").await.unwrap();
     let metrics = gateway.http("GET", "/metrics").await;
     assert_eq!(metrics.status, 200);
     assert!(metrics.head.contains("application/openmetrics-text"), "{}", metrics.head);
