@@ -27,6 +27,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::Args),
     Check(check::Args),
+    Demo(demo::Args),
     User(user::Args),
     /// What a month cost
     Report {
@@ -69,6 +70,7 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::run(&args),
             Command::Check(args) => check::command(&args),
+            Command::Demo(args) => serve::demo(&args),
             Command::User(args) => user::run(&args),
             Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
                 report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())

@@ -225,10 +225,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Sends the log to standard error. `RUST_LOG` says what is in it; without it, `info` and above.
+/// What is in the log where `RUST_LOG` does not say: ours, and what is wrong elsewhere. Delta's kernel calls an error what is none (a
+/// table that does not exist yet), and libraries below quote paths.
+const DEFAULT_FILTER: &str = "error,meshgate=info,buoyant_kernel=off";
+
+/// Sends the log to standard error. `RUST_LOG` says what is in it.
 pub fn start_log(format: LogFormat) {
     use std::io::IsTerminal;
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(DEFAULT_FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // A log that somebody else has set up already (a test) stays.
     let _ = match format {

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, load_config, print_line, runtime};
+use super::{Failure, demo, load_config, print_line, runtime};
 use crate::app::{Addresses, App};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::demo::{Doors, welcome};
 use crate::telemetry::{LogFormat, start_log};
 
 /// Serve the catalog until SIGTERM or Ctrl-C
@@ -35,6 +36,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     });
     let config = load_config(args.config.as_deref())?;
     runtime()?.block_on(serve(config, |_| ()))
+}
+
+/// `meshgate demo`: writes what is missing of the example mesh, and serves it.
+pub(super) fn demo(args: &demo::Args) -> Result<(), Failure> {
+    start_log(LogFormat::Text);
+    runtime()?.block_on(async {
+        let prepared = args.prepare().await?;
+        let config = Config::load(&prepared.config()).map_err(Failure::failed)?;
+        let config = config.with_doors(args.postgres, args.flight, args.http).map_err(Failure::failed)?;
+        let greet = |at: &Addresses| print_line(&welcome(&prepared, Doors { postgres: at.postgres, flight: at.flight }));
+        serve(config, greet).await
+    })
 }
 
 /// Serves `config`. `ready` is called once the doors are open and their addresses are printed.

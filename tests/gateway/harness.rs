@@ -165,7 +165,7 @@ impl Builder {
     /// Starts it.
     pub async fn start(self) -> TestGateway {
         meshgate::server::tls::install_provider();
-        let log = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn,meshgate=info".into());
+        let log = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error,meshgate=info,buoyant_kernel=off".into());
         // An error is that another test of this process was first.
         let _ = tracing_subscriber::fmt().with_env_filter(log).with_test_writer().with_ansi(false).try_init();
         let path = self.folder.path();
