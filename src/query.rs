@@ -24,6 +24,7 @@ mod settings;
 mod view;
 mod visible;
 
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
+use futures::FutureExt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::time::Instant;
@@ -58,7 +60,7 @@ pub use self::visible::VisibleTable;
 
 use self::admit::Admission;
 use self::authorise::Books;
-use self::execute::{Explain, OpenBooks, cancelled, outcome_of};
+use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 use self::parse::Body;
 use self::plan::{Drafted, Engine, Planned};
@@ -164,7 +166,7 @@ impl Gateway {
             Body::Show(name) => return Ok(Description { parameters: Vec::new(), schema: show(session, name.as_deref())?.schema() }),
             Body::Nothing => return Ok(Description { parameters: Vec::new(), schema: Arc::new(Schema::empty()) }),
         };
-        let drafted = self.draft(session, self.asker(session)?, statement, types, Books::Description).await?;
+        let drafted = guarded(self.draft(session, self.asker(session)?, statement, types, Books::Description)).await?;
         let schema = if explain { Explain::schema() } else { drafted.schema() };
         Ok(Description { parameters: drafted.parameters()?, schema })
     }
@@ -186,7 +188,7 @@ impl Gateway {
         let stop = Stop::new(&cancel);
         let running = self.run_query(session, parsed, statement, explain, parameters, &stop);
         tokio::select! {
-            result = running => result,
+            result = guarded(running) => result,
             () = cancel.cancelled() => Err(cancelled()),
         }
     }
@@ -339,6 +341,11 @@ impl Gateway {
     pub fn catalog(&self) -> &Catalog {
         &self.parts.catalog
     }
+}
+
+/// A panic while planning ends the statement and nothing else.
+async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked(QueryId::generate())))
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]

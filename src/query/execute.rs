@@ -1,6 +1,7 @@
 //! The running query: rows on their way, counted, and settled before the reader hears that they are complete.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,11 @@ use super::{Notice, parse::deep};
 /// `57014`.
 pub(crate) fn cancelled() -> Fault {
     Fault::new(ErrorKind::Cancelled, "canceling statement due to user request")
+}
+
+/// `XX000`: what a reader is told of a panic. The cause is in the log, by the panic hook.
+pub(crate) fn panicked(query_id: QueryId) -> Fault {
+    Fault::new(ErrorKind::Internal, "internal error").with_detail(format!("The query's id is {query_id}.")).with_hint("Report it with the query's id.")
 }
 
 /// A result on its way to the reader: authorised, governed, counted. Made by the pipeline only.
@@ -154,7 +160,13 @@ impl Running {
                 let fault = Fault::new(ErrorKind::Cancelled, "canceling statement due to statement timeout");
                 return Poll::Ready(Err((Outcome::Cancelled, Some(fault))));
             }
-            match ready!(deep(|| self.stream.poll_next_unpin(cx))) {
+            // A panic of the engine ends this query and nothing else.
+            let polled = catch_unwind(AssertUnwindSafe(|| deep(|| self.stream.poll_next_unpin(cx))));
+            let Ok(polled) = polled else {
+                tracing::error!(query.id = %self.entry.query_id(), "the engine panicked");
+                return Poll::Ready(Err((Outcome::Failed, Some(panicked(self.entry.query_id())))));
+            };
+            match ready!(polled) {
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
                     self.rows += batch.num_rows() as u64;
@@ -252,7 +264,7 @@ impl Explain {
                 DisplayableExecutionPlan::new(plan.as_ref())
             };
             let text = display.indent(self.verbose).to_string();
-            let lines: ArrayRef = Arc::new(StringArray::from_iter_values(text.lines()));
+            let lines: ArrayRef = Arc::new(text.lines().map(Some).collect::<StringArray>());
             Ok(RecordBatch::try_new(Self::schema(), vec![lines])?)
         };
         let stream = futures::stream::once(rows);
