@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -48,9 +49,23 @@ impl Account {
         self.state.reading()
     }
 
+    /// Notes rows that the reader was given. Whoever settles says the number anyway; this is what is known where nobody does.
+    pub fn returned(&self, rows: u64) {
+        self.state.returned.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// Makes the usage durable. When this answers, a crash cannot lose it. Cancel-safe: dropped, the settlement still happens.
     ///
-    /// It waits for the last read of the query, so whoever settles has dropped the query's streams, plans and stores before.
+    /// It waits for the last read of the query, so whoever settles has dropped the query's streams, plans and stores before. An account is
+    /// settled once, because settling takes it:
+    ///
+    /// ```compile_fail,E0382
+    /// # use meshgate::metering::{Account, Outcome};
+    /// async fn twice(account: Account) {
+    ///     let _ = account.settle(Outcome::Completed, None, 1).await;
+    ///     let _ = account.settle(Outcome::Failed, None, 0).await;
+    /// }
+    /// ```
     pub async fn settle(self, outcome: Outcome, sqlstate: Option<&'static str>, rows_returned: u64) -> Result<()> {
         let Self { state, meters } = self;
         let (waiter, mut durable) = oneshot::channel();
@@ -107,6 +122,7 @@ pub(super) struct QueryState {
     number: u64,
     start: QueryStart,
     begun: Instant,
+    returned: AtomicU64,
     allowance: Allowance,
     ports: Mutex<Vec<PortUsage>>,
     phase: Mutex<Phase>,
@@ -118,7 +134,7 @@ impl QueryState {
         let allowance = Allowance::new(start.max_scan_bytes);
         let (ports, phase, begun) = (Mutex::default(), Mutex::default(), Instant::now());
         let number = link.next_number();
-        let state = Arc::new(Self { number, start, begun, allowance, ports, phase, link });
+        let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, ports, phase, link });
         state.link.enter(number, &state);
         state
     }
@@ -184,7 +200,8 @@ impl QueryState {
     }
 
     fn end_as(&self, outcome: Outcome) -> End {
-        End { outcome, sqlstate: None, rows_returned: 0, at: self.link.now(), lasted: self.begun.elapsed() }
+        let rows_returned = self.returned.load(Ordering::Relaxed);
+        End { outcome, sqlstate: None, rows_returned, at: self.link.now(), lasted: self.begun.elapsed() }
     }
 
     fn settlement(&self, phase: Phase, readings: &[Reading]) -> (Settlement, Option<oneshot::Sender<Settled>>) {

@@ -104,12 +104,14 @@ async fn an_account_that_nobody_settles_is_cancelled_when_its_last_read_is_over(
     let journal = open(folder.path());
     let account = journal.begin(start()).expect("begins");
     let meter = account.meter(&port("a"), "1.0.0", "7");
+    account.returned(3);
     drop(account);
     meter.add(ReadKind::Data, 99);
     assert_eq!(settled(folder.path()), []);
     drop(meter);
     until(|| !settled(folder.path()).is_empty()).await;
     assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 99)] if outcome == "cancelled"));
+    assert_eq!(one_text(folder.path(), "SELECT rows_returned || ' ' || sqlstate FROM queries"), "3 57014");
 }
 
 #[tokio::test]
