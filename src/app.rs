@@ -20,7 +20,6 @@ use tokio_util::task::TaskTracker;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::Fault;
 use crate::identity::{Identity, IdentityError, KeyError, load_or_make_key};
 use crate::metering::Journal;
 use crate::query::{Gateway, Parts};
@@ -69,12 +68,12 @@ pub enum StartError {
     #[error("tls: {0}")]
     Tls(#[from] TlsError),
     /// The catalog.
-    #[error("catalog {path}: {}", explain(fault))]
+    #[error("catalog {path}: {reason}")]
     Catalog {
         /// Its folder.
         path: PathBuf,
         /// Why.
-        fault: Fault,
+        reason: String,
     },
     /// The users.
     #[error("identity: {0}")]
@@ -101,8 +100,8 @@ pub enum StartError {
         source: io::Error,
     },
     /// The engine.
-    #[error("engine: {}", explain(.0))]
-    Engine(Fault),
+    #[error("engine: {0}")]
+    Engine(String),
     /// A task of the start died.
     #[error("the start was interrupted: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -120,8 +119,8 @@ pub enum RunError {
         reason: String,
     },
     /// The journal's last words were not written.
-    #[error("the usage journal was not closed: {}", explain(.0))]
-    Journal(Fault),
+    #[error("the usage journal was not closed: {0}")]
+    Journal(String),
 }
 
 /// The parts that are read from disk.
@@ -156,7 +155,7 @@ impl App {
             pseudonym_key: opened.pseudonym_key,
             spill_dir: opened.spill,
         })
-        .map_err(StartError::Engine)?;
+        .map_err(|fault| StartError::Engine(explain(&fault)))?;
         let (listeners, addresses) = bind(&config).await?;
         let door = Door {
             gateway,
@@ -198,7 +197,7 @@ impl App {
         }
         drain(&door, &mut doors).await;
         watching.wait().await;
-        journal.close().await.map_err(RunError::Journal)?;
+        journal.close().await.map_err(|fault| RunError::Journal(explain(&fault)))?;
         tracing::info!("stopped");
         fallen.map_or(Ok(()), Err)
     }
@@ -206,7 +205,8 @@ impl App {
 
 /// Everything that is on disk. Blocks.
 fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
-    let catalog = Catalog::open(&config.catalog).map_err(|fault| StartError::Catalog { path: config.catalog.clone(), fault })?;
+    let catalog =
+        Catalog::open(&config.catalog).map_err(|fault| StartError::Catalog { path: config.catalog.clone(), reason: explain(&fault) })?;
     let state = |reason: String| StartError::State { path: config.state.clone(), reason };
     private_folder(&config.state).map_err(|error| state(error.to_string()))?;
     let identity = Identity::open(&config.users, &config.state, config.token_lifetime, clock.clone())?;

@@ -274,7 +274,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 }
 
 fn show_bytes(bytes: u64) -> String {
-    let unit = UNITS.iter().take(4).find(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let unit = UNITS.iter().take(4).find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     unit.map_or_else(|| format!("{bytes}B"), |(name, factor)| format!("{}{name}", bytes / factor))
 }
 
@@ -297,9 +297,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
 fn show_seconds(seconds: u64) -> String {
     match seconds {
         0 => "0s".to_owned(),
-        s if s % 86_400 == 0 => format!("{}d", s / 86_400),
-        s if s % 3_600 == 0 => format!("{}h", s / 3_600),
-        s if s % 60 == 0 => format!("{}m", s / 60),
+        s if s.is_multiple_of(86_400) => format!("{}d", s / 86_400),
+        s if s.is_multiple_of(3_600) => format!("{}h", s / 3_600),
+        s if s.is_multiple_of(60) => format!("{}m", s / 60),
         s => format!("{s}s"),
     }
 }

@@ -7,6 +7,11 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 use meshgate::identity::users::{UserEntry, add_user, make_verifier};
 
+use rustls::pki_types::pem::PemObject;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
 use crate::harness::{TestGateway, eventually};
 
 const ORDERS: &str = "
@@ -145,6 +150,45 @@ async fn what_was_read_is_in_the_ledger_after_a_restart() {
     assert_eq!((before[0].product.as_str(), before[0].bytes_scanned, before[0].outcome.as_str()), ("shop.orders", 20, "completed"));
 }
 
+/// A TLS connection to a door, by somebody who trusts nobody but the test's certificate.
+async fn tls_to(gateway: &TestGateway, mut stream: TcpStream, greet: Option<&[u8]>) -> std::io::Result<TlsStream<TcpStream>> {
+    if let Some(greeting) = greet {
+        stream.write_all(greeting).await?;
+        assert_eq!(stream.read_u8().await?, b'S', "TLS is offered");
+    }
+    let pem = std::fs::read(gateway.folder().join("tls.crt")).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, stream).await
+}
+
+#[tokio::test]
+async fn with_tls_every_door_speaks_it() {
+    let gateway = shop().tls().start().await;
+    let at = gateway.addresses();
+
+    let mut https = tls_to(&gateway, TcpStream::connect(at.http).await.unwrap(), None).await.unwrap();
+    https.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    https.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with(r#"{"status":"ready"}"#), "{answer}");
+    let plain = gateway.try_http("GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(plain.is_none(), "plain text is not understood: {plain:?}");
+
+    const SSL_REQUEST: &[u8] = &[0, 0, 0, 8, 4, 210, 22, 47];
+    let mut postgres = tls_to(&gateway, TcpStream::connect(at.postgres).await.unwrap(), Some(SSL_REQUEST)).await.unwrap();
+    postgres.write_all(b"\0\0\0\x22\0\x03\0\0user\0alice\0database\0mesh\0\0").await.unwrap();
+    assert_eq!(postgres.read_u8().await.unwrap(), b'R', "it asks for a password");
+
+    let ca = tonic::transport::Certificate::from_pem(std::fs::read(gateway.folder().join("tls.crt")).unwrap());
+    let tls = tonic::transport::ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost");
+    let endpoint = tonic::transport::Channel::from_shared(format!("https://{}", at.flight)).unwrap().tls_config(tls).unwrap();
+    let mut flight = arrow_flight::sql::client::FlightSqlServiceClient::new(endpoint.connect().await.unwrap());
+    flight.handshake("alice", "demo").await.unwrap();
+}
+
 /// The real binary, killed when the test ends.
 struct Process(Child);
 
@@ -207,7 +251,7 @@ async fn the_binary_prints_its_doors_and_stops_in_good_order_on_sigterm() {
         address.trim().parse::<std::net::SocketAddr>().unwrap()
     };
     let (postgres, _, http) = (named(0, "postgres"), named(1, "flight"), named(2, "http"));
-    tokio::net::TcpStream::connect(http).await.unwrap();
+    TcpStream::connect(http).await.unwrap();
     // An idle session does not hold up the end.
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(postgres.port()).user("alice").password("demo").dbname("mesh");
