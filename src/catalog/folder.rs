@@ -68,6 +68,10 @@ pub(super) fn fingerprint(folder: &Path) -> Vec<(PathBuf, u64, Option<std::time:
             if prints.len() >= MAX_ENTRIES {
                 return prints;
             }
+            // What is hidden is not read either, unless through a link, whose target's time is then the link's.
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             let path = entry.path();
             let Ok(metadata) = fs::metadata(&path) else { continue };
             if metadata.is_dir() && entry.file_type().is_ok_and(|kind| kind.is_dir()) {

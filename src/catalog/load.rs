@@ -16,7 +16,7 @@ use super::folder::{Contents, DomainFolder, Found, ProductFolder, Tree, walk};
 use super::manifest::Context;
 use super::read::Report;
 use super::yaml::{self, Mark, Node};
-use super::{Domain, Mesh, Origin, Problem, Product, ProductVersion, Severity, Snapshot, domain, manifest, mesh};
+use super::{Domain, Mesh, Origin, Problem, Product, ProductVersion, Severity, Snapshot, domain, manifest, mesh, values};
 
 const NO_REGO: &str = "Rego policies are not supported yet";
 
@@ -141,9 +141,6 @@ impl Build<'_> {
         let places = self.places;
         let read = |root: &Node, report: &mut Report| domain::read(root, &name, mesh, places, report);
         let domain = self.settle(&file, contents, memory, read);
-        if domain.is_none() {
-            self.problem(&file, None, &format!("domain `{folder}` and its products are not served until this file is valid"));
-        }
         domain.map(Arc::new)
     }
 
@@ -188,7 +185,7 @@ impl Build<'_> {
     fn overlaps(&mut self) {
         let mut found = BTreeSet::new();
         let all: Vec<_> = self.domains.values().flat_map(|domain| domain.storage.iter().map(move |s| (&domain.name, &s.prefix))).collect();
-        if all.len() > 2000 {
+        if all.len() > 500 {
             return;
         }
         for (outer, prefix) in &all {
@@ -326,20 +323,31 @@ fn run(jobs: &[Job<'_>], mesh: &Mesh, places: Places<'_>, memory: &Memory) -> Ve
     const SMALLEST_SHARE: usize = 64;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(8);
     let share = jobs.len().div_ceil(threads).max(SMALLEST_SHARE);
-    let work = |jobs: &[Job<'_>]| jobs.iter().map(|job| outcome(job, mesh, places, memory)).collect::<Vec<_>>();
+    let naming = mesh.column_pattern.as_deref().and_then(|text| values::pattern(text).ok());
+    let rules = Rules { mesh, naming: naming.as_ref(), places };
+    let work = |jobs: &[Job<'_>]| jobs.iter().map(|job| outcome(job, rules, memory)).collect::<Vec<_>>();
     std::thread::scope(|scope| {
         let workers: Vec<_> = jobs.chunks(share).map(|jobs| (jobs, scope.spawn(move || work(jobs)))).collect();
         workers.into_iter().flat_map(|(jobs, worker)| worker.join().unwrap_or_else(|_| jobs.iter().map(Job::broken).collect())).collect()
     })
 }
 
-fn outcome(job: &Job<'_>, mesh: &Mesh, places: Places<'_>, memory: &Memory) -> Outcome {
+/// What all manifests are read against.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    mesh: &'a Mesh,
+    naming: Option<&'a regex::Regex>,
+    places: Places<'a>,
+}
+
+fn outcome(job: &Job<'_>, rules: Rules<'_>, memory: &Memory) -> Outcome {
     let file = job.found.file.as_str();
     if let Some(outcome) = memory.outcomes.get(file).filter(|outcome| outcome.key == job.key) {
         return outcome.clone();
     }
     let read = |text: &str, report: &mut Report| {
-        let context = Context { mesh, domain: &job.domain, places, product: &job.product, major: job.major, text };
+        let Rules { mesh, naming, places } = rules;
+        let context = Context { mesh, naming, domain: &job.domain, places, product: &job.product, major: job.major, text };
         value(text, report, |root, report| manifest::read(root, context, report))
     };
     let mut report = Report::new(file);

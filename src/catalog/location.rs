@@ -11,8 +11,16 @@ const SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "http", "h
 impl Location {
     /// Reads a location; `file:` ones are relative to `base`.
     pub(super) fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        if let Some((scheme, rest)) = text.split_once(':')
+            && holds_login(scheme, rest)
+        {
+            // Not even shown: what is wrong with a catalog is told to people who may not know its secrets.
+            return Err("the location holds a user or password: name a credential in domain.yaml instead".into());
+        }
         if let Some(c) = text.chars().find(|c| c.is_control() || c.is_whitespace() || matches!(c, '\\' | '?' | '#' | '*')) {
-            return Err(format!("`{}` holds {c:?}, which no location may", clip(text)));
+            // What stands behind a `?` may be a signature.
+            let shown = text.split('?').next().unwrap_or_default();
+            return Err(format!("`{}` holds {c:?}, which no location may", clip(shown)));
         }
         if text.contains('%') {
             return Err(format!("`{}` holds an escape (`%`): write the name itself", clip(text)));
@@ -67,6 +75,12 @@ fn file(rest: &str, base: &Path) -> Result<Location, String> {
     Ok(Location::File(canonical))
 }
 
+/// Whether there is something before an `@`. In Azure's own URLs that is the container, which has no `:`.
+fn holds_login(scheme: &str, rest: &str) -> bool {
+    let authority = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+    authority.split_once('@').is_some_and(|(before, _)| !scheme.starts_with("abfs") || before.contains(':'))
+}
+
 fn remote(scheme: &str, rest: &str) -> Result<Location, String> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err(format!("lacks the `//` after `{scheme}:`"));
@@ -74,9 +88,6 @@ fn remote(scheme: &str, rest: &str) -> Result<Location, String> {
     let (authority, path) = rest.split_once('/').ok_or("ends at the bucket: end it with `/`")?;
     if authority.is_empty() {
         return Err("names no bucket or host".into());
-    }
-    if authority.contains('@') && (!scheme.starts_with("abfs") || authority.contains(':')) {
-        return Err("holds a user or password: name a credential in domain.yaml instead".into());
     }
     segments(path)?;
     Ok(Location::Remote(format!("{scheme}://{authority}/{path}")))

@@ -19,6 +19,8 @@ use super::{Access, Domain, Mesh, Owner, Port, ProductVersion, QualityCheck, Sla
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) mesh: &'a Mesh,
+    /// The mesh's pattern for columns, compiled once for all manifests.
+    pub(super) naming: Option<&'a regex::Regex>,
     pub(super) domain: &'a Domain,
     pub(super) places: Places<'a>,
     /// The product that the folders name.
@@ -42,11 +44,11 @@ pub(super) fn read(root: &Node, context: Context<'_>, report: &mut Report) -> Op
     let quality = spec.get("quality").map(|value| quality(value, &ports.ports, report)).unwrap_or_default();
     let upstream = spec.get("interoperability").map(|value| lineage(value, report)).unwrap_or_default();
     let lacks = lacks(&about, &sla, &ports);
-    if !lacks.is_empty() && about.status != Status::Draft {
-        report.warn(metadata.at, format!("`{}` is a draft: publishing needs {}", context.product, lacks.join(", ")));
-    }
     if report.has_errors() {
         return None;
+    }
+    if !lacks.is_empty() && about.status != Status::Draft {
+        report.warn(metadata.at, format!("`{}` is a draft: publishing needs {}", context.product, lacks.join(", ")));
     }
     Some(ProductVersion {
         id: context.product.clone(),

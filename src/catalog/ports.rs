@@ -157,6 +157,13 @@ impl Reader<'_> {
                 break;
             }
             let Some(column) = column(item, self.context.mesh, report) else { continue };
+            if let (Some(text), Some(pattern)) = (&self.context.mesh.column_pattern, self.context.naming)
+                && !pattern.is_match(&column.name)
+            {
+                let message = format!("column `{}` does not hold the mesh's pattern `{text}`: a draft until it does", clip(&column.name));
+                report.warn(item.at(), message);
+                self.ports.breaks_naming = true;
+            }
             if !seen.insert(column.name.clone()) {
                 report.error(item.at(), format!("column `{}` is given twice", clip(&column.name)));
             }
@@ -165,25 +172,13 @@ impl Reader<'_> {
         if columns.is_empty() && !report.has_errors() {
             report.error(list.at(), "`schema` is empty: leave it out where the format carries one");
         }
-        self.check_naming(list, &columns, report);
+        self.check_golden_keys(list, &columns, report);
         Some(columns)
     }
 
-    /// The mesh's naming rules: what breaks them is a draft.
-    fn check_naming(&mut self, list: Value<'_>, columns: &[Column], report: &mut Report) {
+    /// The columns that the product's terms ask for: without them it is a draft.
+    fn check_golden_keys(&mut self, list: Value<'_>, columns: &[Column], report: &mut Report) {
         let mesh = self.context.mesh;
-        if let Some(text) = &mesh.column_pattern
-            && let Ok(pattern) = values::pattern(text)
-        {
-            for (column, item) in columns.iter().zip(list.items(report).into_iter().flatten()) {
-                if !pattern.is_match(&column.name) {
-                    let message =
-                        format!("column `{}` does not hold the mesh's pattern `{text}`: a draft until it does", clip(&column.name));
-                    report.warn(item.at(), message);
-                    self.ports.breaks_naming = true;
-                }
-            }
-        }
         for required in mesh.required_columns.iter().filter(|required| self.terms.contains(&required.when_term)) {
             if !columns.iter().any(|column| column.name == required.name && column.data_type == required.data_type) {
                 let (name, data_type, term) = (&required.name, &required.data_type.name, &required.when_term);

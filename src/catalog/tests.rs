@@ -210,3 +210,16 @@ fn the_example_catalog_is_sound() {
     assert_eq!((snapshot.domains.len(), snapshot.products.len()), (6, 8));
     assert!(snapshot.products.values().all(|product| product.newest().status == Status::Active));
 }
+
+#[test]
+fn the_examples_of_the_manual_are_sound() {
+    let manual = include_str!("../../docs/catalog.md");
+    let mut examples = manual.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let folder = Folder(tempfile::tempdir().unwrap());
+    folder.write("mesh.yaml", examples.next().unwrap());
+    folder.write("claims/domain.yaml", examples.next().unwrap());
+    folder.write("claims/claims_enriched/v1.yaml", examples.next().unwrap());
+    let snapshot = folder.load();
+    assert_eq!(lines(&snapshot.problems), Vec::<String>::new());
+    assert_eq!(snapshot.resolve("claims", "claims_enriched").unwrap().product.status, Status::Active);
+}

@@ -26,7 +26,7 @@ fn files(folder: &Path) -> BTreeMap<String, u64> {
             match entry.file_type().unwrap().is_dir() {
                 true => todo.push(entry.path()),
                 false => {
-                    drop(found.insert(entry.path().strip_prefix(folder).unwrap().display().to_string(), entry.metadata().unwrap().len()))
+                    found.insert(entry.path().strip_prefix(folder).unwrap().display().to_string(), entry.metadata().unwrap().len());
                 }
             }
         }
