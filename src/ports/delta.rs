@@ -146,7 +146,8 @@ fn check_paths(product: &ProductId, snapshot: &EagerSnapshot) -> Result<(), Faul
             if vector.storage_type == StorageType::AbsolutePath {
                 return Err(fault::unreadable(product, "the log names a deletion vector outside the table"));
             }
-            // Its reader is chosen while planning and cannot be exchanged, so its rows would be counted as metadata.
+            // Its reader is chosen while planning and cannot be exchanged, so its rows would be counted as metadata. And the kernel makes
+            // a mask as long as the highest row number in it, unchecked: a vector of a few bytes could end the process.
             return Err(fault::unsupported(product, "a Delta table with deletion vectors"));
         }
     }
