@@ -49,8 +49,10 @@ fn delta_log(path: &str, size: usize) -> String {
 
 const COMMIT: &str = "_delta_log/00000000000000000000.json";
 
-/// Products that cannot be read: name, format, files, what is said.
-fn broken() -> Vec<(&'static str, &'static str, Vec<(&'static str, Vec<u8>)>, &'static str)> {
+/// A product that cannot be read: name, format, files, what is said.
+type Broken = (&'static str, &'static str, Vec<(&'static str, Vec<u8>)>, &'static str);
+
+fn broken() -> Vec<Broken> {
     let whole = parquet_of(0..1000);
     let cut = whole[..whole.len() / 2].to_vec();
     let foreign = {
