@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(one.get("table", "a.b"), other.get("table", "a.b"));
         assert_ne!(one.get("table", "a.b"), one.get("schema", "a.b"));
         assert!((FIRST_FREE..LIMIT).contains(&one.get("table", "a.b")));
-        assert_eq!(one.get("table", "claims.claims_enriched"), 1_112_871_926);
+        assert_eq!(one.get("table", "claims.claims_enriched"), 1_157_503_911);
     }
 
     #[test]

@@ -60,6 +60,9 @@ impl Visitor for Relations {
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor {
+            self.asks |= ast::catalog_name(name).is_some_and(|name| super::is_function(&name));
+        }
         if let TableFactor::Table { name, args: None, .. } = factor {
             let parts = ast::parts(name);
             match parts.as_slice() {
@@ -98,12 +101,12 @@ impl VisitorMut for Pass {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        output::name_columns(select);
         expressions::resolve_tableoid(select);
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        output::name_columns(select);
         fold::select(select, self);
         ControlFlow::Continue(())
     }

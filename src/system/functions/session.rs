@@ -13,6 +13,9 @@ use crate::system::world::{DATABASE_NAME, World};
 /// What `version()` and `server_version` say first: clients choose by it what they ask the catalogs.
 const POSTGRES: &str = "16.4";
 
+/// What PostgreSQL counts among its settings and a session cannot set here.
+const FACTS: [(&str, &str); 3] = [("block_size", "8192"), ("default_table_access_method", "heap"), ("max_function_args", "100")];
+
 /// When this process first answered, which is when it started as far as a session can tell.
 static STARTED: LazyLock<i64> = LazyLock::new(|| Utc::now().timestamp_micros());
 static TRANSACTIONS: AtomicI64 = AtomicI64::new(0);
@@ -67,11 +70,15 @@ fn unknown_setting(name: &str) -> Fault {
 
 fn current_setting(world: &World, row: &Row<'_>) -> Result<Cell<'static>, Fault> {
     let name = row.text(0).unwrap_or_default();
-    let shown = world.settings().map_or_else(|| Err(unknown_setting(&name)), |settings| settings.show(&name));
-    match shown {
-        Ok(value) => Ok(Cell::owned(value)),
-        Err(_) if row.flag(1) == Some(true) => Ok(Cell::Null),
-        Err(fault) => Err(fault),
+    let fault = match world.settings().map(|settings| settings.show(&name)) {
+        Some(Ok(value)) => return Ok(Cell::owned(value)),
+        Some(Err(fault)) => fault,
+        None => unknown_setting(&name),
+    };
+    match FACTS.iter().find(|(fact, _)| fact.eq_ignore_ascii_case(&name)) {
+        Some((_, value)) => Ok(Cell::text(value)),
+        None if row.flag(1) == Some(true) => Ok(Cell::Null),
+        None => Err(fault),
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) const DEFS: &[Def] = &[
         Ok(Cell::owned(row.text(0).map_or_else(|| "NULL".to_owned(), |text| quote_literal(&text))))
     })
     .lax(),
+    Def::new("like_escape", (2, 2), "text", |_, row| {
+        like_escape(&row.text(0).unwrap_or_default(), &row.text(1).unwrap_or_default()).map(Cell::owned)
+    }),
     Def::new("pg_size_pretty", (1, 1), "text", |_, row| Ok(row.int(0).map_or(Cell::Null, |bytes| Cell::owned(size_pretty(bytes))))),
     Def::new("array_upper", (2, 2), "int4", |_, row| Ok(upper(row).map_or(Cell::Null, Cell::Int))),
     Def::new("array_lower", (2, 2), "int4", |_, row| Ok(upper(row).map_or(Cell::Null, |_| Cell::Int(1)))),
@@ -44,6 +47,30 @@ pub(super) fn quote_ident(name: &str) -> String {
 fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// A LIKE pattern that escapes with `letter`, as one that escapes with a backslash; no letter is no escape.
+fn like_escape(pattern: &str, letter: &str) -> Result<String, Fault> {
+    let mut letters = letter.chars();
+    let escape = letters.next();
+    if letters.next().is_some() {
+        return Err(
+            Fault::new(ErrorKind::InvalidParameter, "invalid escape string").with_hint("Escape string must be empty or one character.")
+        );
+    }
+    let mut made = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(next) = rest.next() {
+        if Some(next) == escape {
+            made.push('\\');
+            made.extend(rest.next());
+        } else if next == '\\' {
+            made.push_str("\\\\");
+        } else {
+            made.push(next);
+        }
+    }
+    Ok(made)
 }
 
 /// Bytes as PostgreSQL writes them for people: up to 10239 of a unit, halves rounded up.
@@ -131,6 +158,14 @@ mod tests {
             assert_eq!(quote_ident(name), quoted);
         }
         assert_eq!(quote_literal("it's \\"), "E'it''s \\\\'");
+    }
+
+    #[test]
+    fn a_pattern_may_escape_with_any_letter() {
+        for (pattern, letter, made) in [("pg/_%", "/", "pg\\_%"), ("a\\b", "/", "a\\\\b"), ("a!!", "!", "a\\!"), ("a\\_", "\\", "a\\_")] {
+            assert_eq!(like_escape(pattern, letter).unwrap(), made, "{pattern}");
+        }
+        assert!(like_escape("a", "ab").is_err());
     }
 
     #[test]

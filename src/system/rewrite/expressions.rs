@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, TableAlias, TableFactor, Value, visit_expressions_mut,
+    GroupByExpr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, TableAlias, TableFactor, Value, ValueWithSpan,
+    visit_expressions_mut,
 };
 
 use super::{ast, fold};
@@ -65,8 +66,15 @@ pub(super) fn asks_about_catalogs(expr: &Expr) -> bool {
     match expr {
         Expr::Function(_) => ast::called(expr).is_some_and(|name| functions::is_known(&name)),
         Expr::Cast { data_type, .. } => reader_of(data_type).is_some(),
+        Expr::Identifier(ident) => keyword(ident).is_some(),
         _ => false,
     }
+}
+
+/// Functions that SQL calls without parentheses and the parser takes for columns.
+fn keyword(ident: &Ident) -> Option<&'static str> {
+    let name = ident.value.to_ascii_lowercase();
+    ["current_schema", "current_role", "current_catalog"].into_iter().find(|word| ident.quote_style.is_none() && *word == name)
 }
 
 /// The function that shows the expression by name, where its type is a `reg…` one.
@@ -91,6 +99,7 @@ pub(super) fn writer(expr: &Expr) -> Option<&'static str> {
 pub(super) fn expr(expr: &mut Expr) {
     let turned = match expr {
         Expr::Function(function) => call(function),
+        Expr::Identifier(ident) => keyword(ident).map(|name| ast::call(name, Vec::new())),
         Expr::Cast { expr: inner, data_type, .. } => cast(inner, data_type),
         Expr::Collate { expr: inner, .. } => Some((**inner).clone()),
         Expr::BinaryOp { left, op, right } => binary(left, op, right),
@@ -99,6 +108,10 @@ pub(super) fn expr(expr: &mut Expr) {
             if let Some(array) = text_array(right) {
                 **right = array;
             }
+            None
+        }
+        Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
+            escape(pattern, escape_char);
             None
         }
         Expr::Subquery(query) => subquery(query),
@@ -217,6 +230,12 @@ fn any(left: &Expr, op: &BinaryOperator, right: &mut Expr) -> Option<Expr> {
     None
 }
 
+/// The planner escapes with a backslash only; PostgreSQL's own function turns a pattern into one of those.
+fn escape(pattern: &mut Expr, letter: &mut Option<ValueWithSpan>) {
+    let Some(given) = letter.take() else { return };
+    *pattern = ast::call("like_escape", vec![pattern.clone(), Expr::Value(given)]);
+}
+
 fn strip(expr: &Expr) -> &Expr {
     match expr {
         Expr::Nested(inner) => strip(inner),
@@ -315,23 +334,31 @@ pub(super) fn table_factor(factor: &mut TableFactor) {
     *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
 }
 
-/// `x.tableoid` is the oid of the catalog that `x` stands for.
-pub(super) fn resolve_tableoid(select: &mut Select) {
-    let mut oids = HashMap::new();
+/// The catalog tables in FROM by name, each with what its columns are qualified by.
+pub(super) fn named_tables(select: &Select) -> Vec<(String, Vec<Ident>)> {
+    let mut named = Vec::new();
     for tables in &select.from {
         for factor in std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation)) {
             if let TableFactor::Table { name, alias, args: None, .. } = factor
                 && let Some(table) = ast::catalog_name(name)
-                && let Some(found) = shape::pg_catalog().get(table.as_str())
             {
-                oids.insert(alias.as_ref().map_or(table, |alias| ast::folded(&alias.name)), found.oid);
+                let parts = || name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
+                named.push((table, alias.as_ref().map_or_else(parts, |alias| vec![alias.name.clone()])));
             }
         }
     }
+    named
+}
+
+/// `x.tableoid` is the oid of the catalog that `x` stands for.
+pub(super) fn resolve_tableoid(select: &mut Select) {
+    let named = named_tables(select).into_iter();
+    let oids: HashMap<String, u32> =
+        named.filter_map(|(table, alias)| Some((ast::folded(alias.last()?), shape::pg_catalog().get(table.as_str())?.oid))).collect();
     if oids.is_empty() {
         return;
     }
-    let _ = visit_expressions_mut(select, |expr| {
+    let ControlFlow::Continue(()) = visit_expressions_mut(select, |expr| {
         let oid = match expr {
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [table, column] if ast::folded(column) == "tableoid" => oids.get(&ast::folded(table)),
@@ -343,6 +370,6 @@ pub(super) fn resolve_tableoid(select: &mut Select) {
         if let Some(oid) = oid {
             *expr = ast::cast(Expr::value(Value::Number(oid.to_string(), false)), ast::type_named("oid"));
         }
-        ControlFlow::<()>::Continue(())
+        ControlFlow::<std::convert::Infallible>::Continue(())
     });
 }

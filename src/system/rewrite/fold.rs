@@ -95,9 +95,10 @@ fn is_false(expr: &Expr) -> bool {
         Expr::Nested(inner) => is_false(inner),
         Expr::BinaryOp { left, op: BinaryOperator::And, right } => is_false(left) || is_false(right),
         Expr::IsNotNull(column) => is_null_column(column),
-        // A column has its type's collation here: there is no other way to declare one.
+        // A column has its type's collation here: there is no other way to declare one, and no type is made of another.
         Expr::BinaryOp { left, op: BinaryOperator::NotEq, right } => {
-            ast::column(left).as_deref() == Some("attcollation") && ast::column(right).as_deref() == Some("typcollation")
+            let collation = |expr: &Expr| ast::column(expr).is_some_and(|name| name == "attcollation" || name == "typcollation");
+            collation(left) && collation(right)
         }
         _ => false,
     }
@@ -127,7 +128,7 @@ impl Pass {
             TableFactor::Table { name, args: None, .. } => self.table_is_empty(name),
             TableFactor::Table { name, args: Some(args), .. } => {
                 let unnests = ast::catalog_name(name).as_deref() == Some("unnest");
-                unnests && args.args.iter().any(|argument| argument_is_null(argument))
+                unnests && args.args.iter().any(argument_is_null)
             }
             TableFactor::Function { name, args, .. } => {
                 ast::catalog_name(name).as_deref() == Some("unnest") && args.iter().any(argument_is_null)

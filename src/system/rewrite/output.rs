@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, DataType, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement,
+};
 
 use super::{ast, expressions};
 use crate::system::types;
@@ -10,9 +13,15 @@ use crate::system::types;
 /// Names every column that PostgreSQL would name by its expression, and numbers the second of two names.
 pub(super) fn name_columns(select: &mut Select) {
     let mut taken = HashSet::new();
+    let wild: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
     for item in &mut select.projection {
         match item {
             SelectItem::UnnamedExpr(expr) => {
+                if let Some(name) = ast::column(expr).filter(|_| repeated(expr, &wild)) {
+                    let alias = Ident::with_quote('"', format!("{name}_2"));
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+                    continue;
+                }
                 if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
                     taken.insert(ast::column(expr).unwrap_or_default());
                     continue;
@@ -33,6 +42,25 @@ pub(super) fn name_columns(select: &mut Select) {
     }
 }
 
+/// Of which table an item is all columns: of all, where `Some(None)`.
+fn wildcard(item: &SelectItem) -> Option<Option<String>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => Some(ast::parts(name).pop()),
+        _ => None,
+    }
+}
+
+/// Whether a column comes again in a wildcard: `n.oid, n.*`.
+fn repeated(expr: &Expr, wild: &[Option<String>]) -> bool {
+    let of = match expr {
+        Expr::CompoundIdentifier(parts) => parts.len().checked_sub(2).and_then(|table| parts.get(table)).map(ast::folded),
+        Expr::Identifier(_) => None,
+        _ => return false,
+    };
+    wild.iter().any(|table| table.is_none() || *table == of)
+}
+
 fn free(name: String, taken: &mut HashSet<String>) -> String {
     let mut free = name.clone();
     let mut number = 2;
@@ -45,26 +73,39 @@ fn free(name: String, taken: &mut HashSet<String>) -> String {
 
 /// What PostgreSQL calls a column that is this expression.
 pub(super) fn name_of(expr: &Expr) -> Option<String> {
+    named(expr).map(|(name, _)| name)
+}
+
+/// The name, and whether it holds against the type of a cast or the word `case` around it, as a column's or a function's does.
+fn named(expr: &Expr) -> Option<(String, bool)> {
+    let strong = |name: &str| Some((name.to_owned(), true));
     match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ast::column(expr),
-        Expr::Function(_) => ast::called(expr).map(|name| shown_function(&name).to_owned()),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
-        Expr::Cast { expr: inner, data_type, .. } => name_of(inner).or_else(|| type_name(data_type)),
-        Expr::Case { else_result, .. } => {
-            let column = else_result.as_deref().filter(|expr| ast::column(expr).is_some());
-            column.and_then(name_of).or_else(|| Some("case".to_owned()))
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ast::column(expr).map(|name| (name, true)),
+        Expr::Function(_) => ast::called(expr).map(|name| (shown_function(&name).to_owned(), true)),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
+        Expr::Cast { expr: inner, data_type, .. } => {
+            let inner = named(inner);
+            inner.clone().filter(|(_, strong)| *strong).or_else(|| type_name(data_type).map(|name| (name, false))).or(inner)
         }
-        Expr::Exists { .. } => Some("exists".to_owned()),
+        Expr::Case { else_result, .. } => {
+            let inner = else_result.as_deref().and_then(named).filter(|(_, strong)| *strong);
+            inner.or_else(|| Some(("case".to_owned(), false)))
+        }
+        Expr::Exists { .. } => strong("exists"),
         Expr::Subquery(query) => match ast::only_select(query)?.projection.first()? {
-            SelectItem::ExprWithAlias { alias, .. } => Some(ast::folded(alias)),
-            SelectItem::UnnamedExpr(expr) => name_of(expr),
+            SelectItem::ExprWithAlias { alias, .. } => Some((ast::folded(alias), true)),
+            SelectItem::UnnamedExpr(expr) => named(expr).map(|(name, _)| (name, true)),
             _ => None,
         },
-        Expr::Array(_) => Some("array".to_owned()),
-        Expr::Substring { .. } => Some("substring".to_owned()),
-        Expr::Trim { .. } => Some("btrim".to_owned()),
-        Expr::Position { .. } => Some("position".to_owned()),
-        Expr::Extract { .. } => Some("extract".to_owned()),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(AccessExpr::Dot(field)) => ast::column(field).map(|name| (name, true)),
+            _ => named(root),
+        },
+        Expr::Array(_) => strong("array"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Trim { .. } => strong("btrim"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Extract { .. } => strong("extract"),
         _ => None,
     }
 }
@@ -95,12 +136,54 @@ fn type_name(data_type: &DataType) -> Option<String> {
     }
 }
 
-/// Shows `reg…` values of the outermost result by name, as PostgreSQL writes them.
+/// Finishes the outermost result: `reg…` values are shown by name, as PostgreSQL writes them, and rows come in the order in which
+/// PostgreSQL would find them, where the client did not say: some show columns as they come.
 pub(super) fn finish(statement: &mut Statement) {
     match statement {
-        Statement::Query(query) => show(query),
+        Statement::Query(query) => {
+            order(query);
+            show(query);
+        }
         Statement::Explain { statement, .. } => finish(statement),
         _ => {}
+    }
+}
+
+/// What rows of a catalog are ordered by.
+const ORDERS: [(&str, &[&str]); 6] = [
+    ("pg_attribute", &["attrelid", "attnum"]),
+    ("columns", &["table_schema", "table_name", "ordinal_position"]),
+    ("pg_class", &["relname", "oid"]),
+    ("tables", &["table_schema", "table_name"]),
+    ("pg_type", &["oid"]),
+    ("pg_namespace", &["nspname"]),
+];
+
+fn order(query: &mut Query) {
+    if query.order_by.is_some() || query.limit_clause.is_some() {
+        return;
+    }
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let gathers = select.projection.iter().filter_map(ast::item_expr).any(ast::aggregates);
+    if grouped || gathers || select.distinct.is_some() || select.having.is_some() {
+        return;
+    }
+    let tables = expressions::named_tables(select);
+    let found = ORDERS.iter().find_map(|(catalog, keys)| tables.iter().find(|(table, _)| table == catalog).map(|(_, alias)| (alias, keys)));
+    if let Some((alias, keys)) = found {
+        let renamed =
+            |key: &str| select.projection.iter().any(|item| matches!(item, SelectItem::ExprWithAlias { alias, .. } if alias.value == key));
+        let keys: Vec<_> = keys.iter().filter(|key| !renamed(key)).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let by = |key: &&&str| OrderByExpr {
+            expr: Expr::CompoundIdentifier(alias.iter().cloned().chain([Ident::new(**key)]).collect()),
+            options: OrderByOptions { asc: None, nulls_first: None },
+            with_fill: None,
+        };
+        query.order_by = Some(OrderBy { kind: OrderByKind::Expressions(keys.iter().map(by).collect()), interpolate: None });
     }
 }
 
