@@ -9,3 +9,4 @@ mod http;
 mod identity;
 mod metering;
 mod ports;
+mod postgres;

@@ -1,0 +1,582 @@
+//! The PostgreSQL door over real sockets: what drivers do, and what hostile clients try.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BufMut, BytesMut};
+use futures::TryStreamExt;
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
+
+use crate::harness::{Builder, PASSWORD, TestGateway, eventually};
+
+const NUMBERS: &str = "
+apiVersion: datamesh.io/v1
+kind: DataProduct
+metadata:
+  name: numbers
+  domain: shop
+  version: 1.0.0
+  description: A thousand numbers with their words.
+  owner: {team: shop, contact: shop@test.example}
+  status: active
+spec:
+  outputPorts:
+    - name: files
+      format: csv
+      location: file:data/shop/numbers.csv
+      options: {header: true}
+      schema: [{name: id, type: bigint}, {name: word, type: text}]
+  sla: {freshness: 1h}
+  policies: {access: public}
+";
+
+/// So many rows that nobody waits for the last.
+const ENDLESS: &str = "SELECT a.id, a.word FROM shop.numbers a, shop.numbers b, shop.numbers c";
+
+const READ_ALL: Duration = Duration::from_secs(20);
+
+fn shop() -> Builder {
+    let mut csv = String::from("id,word\n");
+    for id in 1..=1000 {
+        csv.push_str(&format!("{id},word {id}\n"));
+    }
+    TestGateway::new().domain("shop").product(NUMBERS).file("shop/numbers.csv", csv).user("alice", "shop", &[], &[]).user(
+        "bob",
+        "shop",
+        &[],
+        &[],
+    )
+}
+
+/// A client that shows every message.
+struct Raw {
+    stream: TcpStream,
+    pid: i32,
+    key: i32,
+}
+
+/// A message: its type and its body.
+type Message = (u8, Vec<u8>);
+
+fn startup(user: &str, database: &str) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    frontend::startup_message([("user", user), ("database", database)], &mut bytes).unwrap();
+    bytes
+}
+
+impl Raw {
+    async fn dial(gateway: &TestGateway) -> Self {
+        Self { stream: TcpStream::connect(gateway.addresses().postgres).await.unwrap(), pid: 0, key: 0 }
+    }
+
+    /// A session that is ready.
+    async fn log_in(gateway: &TestGateway, user: &str) -> Self {
+        let mut raw = Self::dial(gateway).await;
+        raw.send(&startup(user, "mesh")).await;
+        let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
+        raw.receive().await;
+        raw.build(|bytes| frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), bytes).unwrap()).await;
+        let (_, challenge) = raw.receive().await;
+        scram.update(&challenge[4..]).unwrap();
+        raw.build(|bytes| frontend::sasl_response(scram.message(), bytes).unwrap()).await;
+        let (_, last) = raw.receive().await;
+        scram.finish(&last[4..]).unwrap();
+        for (kind, body) in raw.until_ready().await {
+            if kind == b'K' {
+                raw.pid = (&body[..4]).get_i32();
+                raw.key = (&body[4..]).get_i32();
+            }
+        }
+        raw
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    async fn build(&mut self, build: impl FnOnce(&mut BytesMut)) {
+        let mut bytes = BytesMut::new();
+        build(&mut bytes);
+        self.send(&bytes).await;
+    }
+
+    async fn query(&mut self, sql: &str) {
+        self.build(|bytes| frontend::query(sql, bytes).unwrap()).await;
+    }
+
+    async fn try_receive(&mut self) -> Option<Message> {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head).await.ok()?;
+        let length = (&head[1..]).get_u32() as usize;
+        let mut body = vec![0; length - 4];
+        self.stream.read_exact(&mut body).await.ok()?;
+        Some((head[0], body))
+    }
+
+    async fn receive(&mut self) -> Message {
+        tokio::time::timeout(READ_ALL, self.try_receive()).await.expect("the gateway answers").expect("the connection lives")
+    }
+
+    async fn until_ready(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        loop {
+            let message = self.receive().await;
+            let ready = message.0 == b'Z';
+            messages.push(message);
+            if ready {
+                return messages;
+            }
+        }
+    }
+
+    /// Everything until the gateway hangs up.
+    async fn until_closed(&mut self) -> Vec<Message> {
+        let all = async {
+            let mut messages = Vec::new();
+            while let Some(message) = self.try_receive().await {
+                messages.push(message);
+            }
+            messages
+        };
+        tokio::time::timeout(READ_ALL, all).await.expect("the gateway hangs up")
+    }
+
+    /// Reads rows until something else comes.
+    async fn after_rows(&mut self) -> Message {
+        loop {
+            let message = self.receive().await;
+            if message.0 != b'D' {
+                return message;
+            }
+        }
+    }
+}
+
+/// An error's field.
+fn field(message: &Message, code: u8) -> String {
+    assert_eq!(message.0, b'E', "not an error: {message:?}");
+    let fields = message.1.split(|byte| *byte == 0);
+    let found = fields.filter(|field| field.first() == Some(&code)).map(|field| String::from_utf8_lossy(&field[1..]).into_owned());
+    found.into_iter().next().unwrap_or_default()
+}
+
+fn kinds(messages: &[Message]) -> String {
+    messages.iter().map(|(kind, _)| char::from(*kind)).collect()
+}
+
+fn tags(messages: &[Message]) -> Vec<String> {
+    let complete = messages.iter().filter(|(kind, _)| *kind == b'C');
+    complete.map(|(_, body)| String::from_utf8_lossy(&body[..body.len() - 1]).into_owned()).collect()
+}
+
+fn code_of(error: &tokio_postgres::Error) -> &str {
+    error.code().map_or("no SQLSTATE", SqlState::code)
+}
+
+async fn code<T>(result: impl Future<Output = Result<T, tokio_postgres::Error>>) -> String {
+    match result.await {
+        Ok(_) => "no error".to_owned(),
+        Err(error) => code_of(&error).to_owned(),
+    }
+}
+
+/// How many queries of a user ended as `outcome`.
+async fn ended(gateway: &TestGateway, user: &str, outcome: &str) -> usize {
+    gateway.ledger().await.iter().filter(|usage| usage.principal == user && usage.outcome == outcome).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_behind_a_bad_password_is_never_run() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::dial(&gateway).await;
+    let mut bytes = startup("alice", "mesh");
+    frontend::sasl_initial_response("SCRAM-SHA-256", b"n,,n=,r=abcdefgh", &mut bytes).unwrap();
+    raw.send(&bytes).await;
+    raw.receive().await;
+    let (_, challenge) = raw.receive().await;
+    let challenge = String::from_utf8_lossy(&challenge[4..]).into_owned();
+    let nonce = challenge.split(',').next().unwrap();
+    let mut bytes = BytesMut::new();
+    frontend::sasl_response(format!("c=biws,{nonce},p={}=", "A".repeat(43)).as_bytes(), &mut bytes).unwrap();
+    frontend::query("SELECT count(*) FROM shop.numbers", &mut bytes).unwrap();
+    raw.send(&bytes).await;
+    let messages = raw.until_closed().await;
+    assert_eq!(kinds(&messages), "E");
+    assert_eq!((field(&messages[0], b'C').as_str(), field(&messages[0], b'S').as_str()), ("28P01", "FATAL"));
+    assert_eq!(gateway.ledger().await.iter().filter(|usage| usage.principal == "alice").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_no_further_than_their_first_wrong_byte() {
+    let gateway = shop().limits(|limits| limits.login_timeout = Duration::from_millis(700)).start().await;
+    let mut early = Raw::dial(&gateway).await;
+    early.send(&startup("alice", "mesh")).await;
+    early.receive().await;
+    early.query("SELECT 1").await;
+    let messages = early.until_closed().await;
+    assert_eq!(field(&messages[0], b'C'), "08P01");
+
+    for bytes in [&b"\0\0\0\x04"[..], b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff\0\x03\0\0", b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut raw = Raw::dial(&gateway).await;
+        raw.send(bytes).await;
+        let messages = raw.until_closed().await;
+        assert!(messages.iter().all(|message| message.0 == b'E'), "{bytes:?}");
+    }
+
+    let begun = Instant::now();
+    let mut slow = Raw::dial(&gateway).await;
+    let dripping = async {
+        for byte in startup("alice", "mesh") {
+            if slow.stream.write_all(&[byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    dripping.await;
+    assert!(slow.until_closed().await.is_empty());
+    assert!(begun.elapsed() < READ_ALL);
+    gateway.pg("alice").await.simple_query("SELECT 1").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_malformed_message_is_an_error_and_the_session_goes_on() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.send(b"B\0\0\0\x0cp\0s\0\0\x01\0\x01").await;
+    raw.send(b"S\0\0\0\x04").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(kinds(&messages), "EZ");
+    assert_eq!((field(&messages[0], b'C').as_str(), field(&messages[0], b'S').as_str()), ("08P01", "ERROR"));
+    raw.query("SELECT 7").await;
+    assert_eq!(tags(&raw.until_ready().await), ["SELECT 1"]);
+
+    for bytes in [&b"Q\xff\xff\xff\xff"[..], b"Q\0\0\0\0", b"Q\x7f\xff\xff\xff", b"!\0\0\0\x04"] {
+        let mut raw = Raw::log_in(&gateway, "alice").await;
+        raw.send(bytes).await;
+        let messages = raw.until_closed().await;
+        assert_eq!((kinds(&messages).as_str(), field(&messages[0], b'S').as_str()), ("E", "FATAL"), "{bytes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_right_key_cancels_and_the_session_goes_on() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query(ENDLESS).await;
+    while raw.receive().await.0 != b'D' {}
+    let cancel = async |key: i32| {
+        let mut other = Raw::dial(&gateway).await;
+        let mut bytes = BytesMut::new();
+        frontend::cancel_request(raw.pid, key, &mut bytes);
+        other.send(&bytes).await;
+        assert!(other.until_closed().await.is_empty());
+    };
+    cancel(raw.key.wrapping_add(1)).await;
+    for _ in 0..10_000 {
+        assert_eq!(raw.receive().await.0, b'D', "a wrong key changes nothing");
+    }
+    let mut other = Raw::dial(&gateway).await;
+    let mut bytes = BytesMut::new();
+    frontend::cancel_request(raw.pid, raw.key, &mut bytes);
+    other.send(&bytes).await;
+    let error = raw.after_rows().await;
+    assert_eq!(field(&error, b'C'), "57014");
+    assert_eq!(field(&error, b'M'), "canceling statement due to user request");
+    raw.until_ready().await;
+    raw.query("SELECT 1").await;
+    assert_eq!(tags(&raw.until_ready().await), ["SELECT 1"]);
+    assert!(eventually(Duration::from_secs(5), || async { ended(&gateway, "alice", "cancelled").await == 1 }).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statement_timeout_ends_rows_copies_and_portals() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("SET statement_timeout = 400").await;
+    raw.until_ready().await;
+    let copy = format!("COPY ({ENDLESS}) TO STDOUT");
+    for sql in [ENDLESS, &copy] {
+        raw.query(sql).await;
+        let messages = raw.until_ready().await;
+        let error = &messages[messages.len() - 2];
+        assert_eq!(field(error, b'C'), "57014");
+        assert_eq!(field(error, b'M'), "canceling statement due to statement timeout");
+    }
+    raw.build(|bytes| {
+        frontend::parse("", ENDLESS, [], bytes).unwrap();
+        bind("", "", 1, bytes);
+        frontend::execute("", 0, bytes).unwrap();
+        frontend::sync(bytes);
+    })
+    .await;
+    let messages = raw.until_ready().await;
+    assert_eq!(field(&messages[messages.len() - 2], b'C'), "57014");
+}
+
+/// A Bind without values, with all columns in one format.
+fn bind(portal: &str, statement: &str, format: i16, bytes: &mut BytesMut) {
+    let nothing = std::iter::empty::<()>();
+    let bound = frontend::bind(portal, statement, [], nothing, |(), _| Ok(postgres_protocol::IsNull::Yes), [format], bytes);
+    assert!(bound.is_ok());
+}
+
+/// Parse, Bind and an Execute for each limit, then Sync.
+fn executes(sql: &str, limits: &[i32]) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    frontend::parse("", sql, [], &mut bytes).unwrap();
+    bind("", "", 0, &mut bytes);
+    for limit in limits {
+        frontend::execute("", *limit, &mut bytes).unwrap();
+    }
+    frontend::sync(&mut bytes);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_limits_slice_a_portal_and_size_nothing() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    let five = "SELECT id FROM shop.numbers ORDER BY id LIMIT 5";
+    for (limits, expected, last) in [
+        (&[i32::MAX][..], "12DDDDDCZ", "SELECT 5"),
+        (&[-1], "12DDDDDCZ", "SELECT 5"),
+        (&[i32::MIN], "12DDDDDCZ", "SELECT 5"),
+        (&[2, 2, 2], "12DDsDDsDCZ", "SELECT 1"),
+        (&[5, 1, 1], "12DDDDDsCCZ", "SELECT 0"),
+    ] {
+        raw.send(&executes(five, limits)).await;
+        let messages = raw.until_ready().await;
+        assert_eq!((kinds(&messages).as_str(), tags(&messages).last().unwrap().as_str()), (expected, last), "{limits:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_ends_its_query_and_pays_for_it() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query(ENDLESS).await;
+    while raw.receive().await.0 != b'D' {}
+    drop(raw);
+    assert!(eventually(Duration::from_secs(5), || async { ended(&gateway, "alice", "cancelled").await == 1 }).await);
+    // One that never reads, and then leaves.
+    let mut deaf = Raw::log_in(&gateway, "bob").await;
+    deaf.query(ENDLESS).await;
+    deaf.stream.readable().await.unwrap();
+    gateway.pg("alice").await.simple_query("SELECT count(*) FROM shop.numbers").await.unwrap();
+    drop(deaf);
+    assert!(eventually(Duration::from_secs(5), || async { ended(&gateway, "bob", "cancelled").await == 1 }).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_clients_that_come_and_go_leave_room() {
+    let gateway = shop().limits(|limits| limits.connections = 20).start().await;
+    for _ in 0..1000 {
+        drop(Raw::dial(&gateway).await);
+    }
+    let free = eventually(Duration::from_secs(10), || async { gateway.try_pg("alice", PASSWORD).await.is_ok() }).await;
+    assert!(free);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_too_many_is_told_so() {
+    let gateway = shop().limits(|limits| limits.connections = 1).start().await;
+    let first = gateway.pg("alice").await;
+    assert_eq!(code(gateway.try_pg("bob", PASSWORD)).await, "53300");
+    drop(first);
+    assert!(eventually(Duration::from_secs(5), || async { gateway.try_pg("bob", PASSWORD).await.is_ok() }).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_one_database() {
+    let gateway = shop().start().await;
+    let address = gateway.addresses().postgres;
+    let mut config = tokio_postgres::Config::new();
+    config.host(address.ip().to_string()).port(address.port()).user("alice").password(PASSWORD).dbname("alice");
+    assert_eq!(code(config.connect(tokio_postgres::NoTls)).await, "3D000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simple_query_answers_statement_by_statement_until_one_fails() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("SELECT 1; SELECT id FROM shop.numbers WHERE id < 3; SELECT * FROM shop.nothing; SELECT 2").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(kinds(&messages), "TDCTDDCEZ");
+    assert_eq!(field(&messages[7], b'C'), "42P01");
+    raw.query(" ; ; ").await;
+    assert_eq!(kinds(&raw.until_ready().await), "IZ");
+    for (sql, kinds_of, status) in [
+        ("BEGIN", "CZ", b'T'),
+        ("SELECT nonsense", "EZ", b'E'),
+        ("SELECT 1", "EZ", b'E'),
+        ("COMMIT", "CZ", b'I'),
+        ("COMMIT", "NCZ", b'I'),
+        ("BEGIN; SAVEPOINT a; SELECT 1", "CCTDCZ", b'T'),
+        ("SELECT nonsense", "EZ", b'E'),
+        ("ROLLBACK TO a", "CZ", b'T'),
+        ("BEGIN", "NCZ", b'T'),
+        ("ROLLBACK", "CZ", b'I'),
+    ] {
+        raw.query(sql).await;
+        let messages = raw.until_ready().await;
+        assert_eq!((kinds(&messages).as_str(), messages.last().unwrap().1[0]), (kinds_of, status), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_skips_the_rest_of_its_pipeline_and_no_more() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    let mut bytes = executes("SELECT nonsense", &[0]);
+    bytes.put(executes("SELECT 1", &[0]));
+    bytes.put(executes("SELECT 1; SELECT 2", &[0]));
+    raw.send(&bytes).await;
+    assert_eq!(kinds(&raw.until_ready().await), "EZ");
+    assert_eq!(kinds(&raw.until_ready().await), "12DCZ");
+    let several = raw.until_ready().await;
+    assert_eq!((kinds(&several).as_str(), field(&several[0], b'C').as_str()), ("EZ", "42601"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_statements_take_typed_values() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    let statement = client.prepare("SELECT id, word FROM shop.numbers WHERE id > $1 AND word <> $2 ORDER BY id LIMIT 2").await.unwrap();
+    assert_eq!(statement.params(), [tokio_postgres::types::Type::INT8, tokio_postgres::types::Type::TEXT]);
+    for after in [10_i64, 500] {
+        let rows = client.query(&statement, &[&after, &format!("word {}", after + 1)]).await.unwrap();
+        let ids: Vec<i64> = rows.iter().map(|row| row.get("id")).collect();
+        assert_eq!(ids, [after + 2, after + 3]);
+    }
+    let none: Option<i64> = None;
+    assert!(client.query(&statement, &[&none, &"x"]).await.unwrap().is_empty());
+    let typed = client.prepare_typed("SELECT $1 + 1", &[tokio_postgres::types::Type::INT4]).await.unwrap();
+    assert_eq!(client.query_one(&typed, &[&41_i32]).await.unwrap().columns().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_and_portals_have_postgres_codes() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    let cases: [(&str, Box<dyn Fn(&mut BytesMut)>); 6] = [
+        ("26000", Box::new(|bytes| bind("", "nothing", 0, bytes))),
+        ("34000", Box::new(|bytes| frontend::execute("nothing", 0, bytes).unwrap())),
+        ("26000", Box::new(|bytes| frontend::describe(b'S', "nothing", bytes).unwrap())),
+        ("34000", Box::new(|bytes| frontend::describe(b'P', "nothing", bytes).unwrap())),
+        (
+            "42P05",
+            Box::new(|bytes| {
+                frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
+                frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
+            }),
+        ),
+        (
+            "08P01",
+            Box::new(|bytes| {
+                frontend::parse("one", "SELECT id FROM shop.numbers WHERE id = $1", [], bytes).unwrap();
+                bind("", "one", 0, bytes);
+            }),
+        ),
+    ];
+    for (expected, build) in cases {
+        raw.build(|bytes| {
+            build(bytes);
+            frontend::sync(bytes);
+        })
+        .await;
+        let messages = raw.until_ready().await;
+        assert_eq!(field(&messages[messages.len() - 2], b'C'), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_sends_text_csv_and_binary() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    let copy = async |options: &str| {
+        let sql = format!("COPY (SELECT id, word FROM shop.numbers WHERE id <= 2 ORDER BY id) TO STDOUT {options}");
+        let chunks: Vec<_> = client.copy_out(&sql).await.unwrap().try_collect().await.unwrap();
+        chunks.concat()
+    };
+    assert_eq!(copy("").await, b"1\tword 1\n2\tword 2\n");
+    assert_eq!(copy("(FORMAT csv, HEADER)").await, b"id,word\n1,word 1\n2,word 2\n");
+    let binary = copy("(FORMAT binary)").await;
+    assert_eq!(binary[..11], *b"PGCOPY\n\xff\r\n\0");
+    assert_eq!(binary[19..21], [0, 2]);
+    assert_eq!(binary[binary.len() - 2..], [255, 255]);
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("COPY (SELECT id FROM shop.numbers) TO STDOUT").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(tags(&messages), ["COPY 1000"]);
+    raw.build(|bytes| {
+        frontend::parse("c", "COPY (SELECT 1) TO STDOUT", [], bytes).unwrap();
+        frontend::describe(b'S', "c", bytes).unwrap();
+        frontend::sync(bytes);
+    })
+    .await;
+    assert_eq!(kinds(&raw.until_ready().await), "1tnZ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_go_forward_and_close_with_their_transaction() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    assert_eq!(code(client.simple_query("DECLARE c CURSOR FOR SELECT 1")).await, "25P01");
+    client.simple_query("BEGIN").await.unwrap();
+    client.simple_query("DECLARE c CURSOR FOR SELECT id FROM shop.numbers ORDER BY id").await.unwrap();
+    let ids = async |sql: &str| -> Vec<String> {
+        client.text_rows(sql).await.unwrap().into_iter().map(|mut row| row.remove(0).unwrap()).collect()
+    };
+    assert_eq!(ids("FETCH 2 FROM c").await, ["1", "2"]);
+    assert_eq!(ids("FETCH NEXT FROM c").await, ["3"]);
+    assert!(matches!(client.simple_query("MOVE 990 FROM c").await.unwrap()[..], [SimpleQueryMessage::CommandComplete(990)]));
+    assert_eq!(ids("FETCH ALL FROM c").await.len(), 7);
+    assert!(ids("FETCH ALL FROM c").await.is_empty());
+    client.simple_query("DECLARE h CURSOR WITH HOLD FOR SELECT id FROM shop.numbers ORDER BY id").await.unwrap();
+    client.simple_query("COMMIT").await.unwrap();
+    assert_eq!(code(client.simple_query("FETCH c")).await, "34000");
+    assert_eq!(ids("FETCH 1 FROM h").await, ["1"]);
+    client.simple_query("CLOSE h").await.unwrap();
+    assert_eq!(code(client.simple_query("CLOSE h")).await, "34000");
+    client.simple_query("BEGIN").await.unwrap();
+    assert_eq!(code(client.simple_query("DECLARE s SCROLL CURSOR FOR SELECT 1")).await, "0A000");
+    client.simple_query("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_prepared_by_sql_too() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    client.simple_query("PREPARE p (bigint) AS SELECT word FROM shop.numbers WHERE id = $1").await.unwrap();
+    assert_eq!(client.text_rows("EXECUTE p (7)").await.unwrap(), [[Some("word 7".to_owned())]]);
+    assert_eq!(client.text_rows("EXECUTE p ('8')").await.unwrap(), [[Some("word 8".to_owned())]]);
+    assert_eq!(code(client.simple_query("EXECUTE p")).await, "42601");
+    assert_eq!(code(client.simple_query("PREPARE p AS SELECT 1")).await, "42P05");
+    assert_eq!(code(client.simple_query("EXECUTE p ('x')")).await, "22P02");
+    client.simple_query("DEALLOCATE p").await.unwrap();
+    assert_eq!(code(client.simple_query("EXECUTE p (7)")).await, "26000");
+    client.simple_query("PREPARE q AS SELECT 1; DISCARD ALL").await.unwrap();
+    assert_eq!(code(client.simple_query("EXECUTE q")).await, "26000");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_told_and_roll_back() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("SET TimeZone = 'Europe/Berlin'").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(kinds(&messages), "CSZ");
+    assert_eq!(messages[1].1, b"TimeZone\0Europe/Berlin\0");
+    raw.query("BEGIN; SET TimeZone = 'Asia/Tokyo'").await;
+    raw.until_ready().await;
+    raw.query("ROLLBACK").await;
+    assert_eq!(raw.until_ready().await[1].1, b"TimeZone\0Europe/Berlin\0");
+    raw.query("SELECT 1; SET TimeZone = 'Asia/Tokyo'; SELECT nonsense").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(kinds(&messages), "TDCCEZ", "a failed query takes its settings back");
+}
