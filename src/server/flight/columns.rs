@@ -3,6 +3,9 @@
 //! View and dictionary layouts are what the engine likes to compute with, and what many clients (JDBC, older Go and Java) cannot read.
 //! They also drag buffers along that hold more than the column's own values. So they become plain ones before they leave: a copy of
 //! exactly what is shown. GetSchema, FlightInfo, prepared statements and the stream itself all announce the schema made here.
+//!
+//! Columns of results are all announced as nullable. Whether an expression can be NULL depends on the values of parameters, which are
+//! not known yet when a statement is described, and ADBC refuses a stream whose schema differs from the announced one in any way.
 
 use std::sync::Arc;
 
@@ -11,7 +14,14 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 
-/// The schema as announced.
+/// The schema of a result, as announced and as sent.
+pub(super) fn result_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields =
+        plain_schema(schema).fields().iter().map(|field| Field::new(field.name(), field.data_type().clone(), true)).collect::<Vec<_>>();
+    Arc::new(Schema::new(fields))
+}
+
+/// The schema with plain columns.
 pub(super) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<FieldRef> = schema.fields().iter().map(plain_field).collect();
     if fields.iter().zip(schema.fields()).all(|(plain, field)| Arc::ptr_eq(plain, field)) {
@@ -21,7 +31,7 @@ pub(super) fn plain_schema(schema: &SchemaRef) -> SchemaRef {
     }
 }
 
-/// The batch in `schema`, which is [`plain_schema`] of its own.
+/// The batch in `schema`, which is [`result_schema`] or [`plain_schema`] of its own.
 pub(super) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| plain_array(column, field.data_type()));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
@@ -89,6 +99,13 @@ mod tests {
         assert_eq!(plain.field(2).data_type(), &DataType::Utf8);
         assert!(Arc::ptr_eq(&plain.fields()[3], &schema.fields()[3]));
         assert_eq!(plain_schema(&plain), plain);
+    }
+
+    #[test]
+    fn every_column_of_a_result_is_announced_as_nullable_and_without_metadata() {
+        let field = Field::new("a", DataType::Utf8View, false).with_metadata([("k".to_owned(), "v".to_owned())].into());
+        let result = result_schema(&Arc::new(Schema::new(vec![field])));
+        assert_eq!(*result, Schema::new(vec![Field::new("a", DataType::Utf8, true)]));
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Accept {
     /// Past the limit the connection is closed at once: gRPC has no words for it before the first call, and clients try again.
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         let Ok(permit) = Arc::clone(&self.free).try_acquire_owned() else {
+            self.door.metrics.connection_refused(Protocol::Flight);
             tracing::warn!(%peer, "too many Flight connections");
             return;
         };

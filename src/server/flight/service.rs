@@ -1,5 +1,9 @@
 //! The calls of the Flight service: each says who asks, what is asked, and passes it on.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::{
     ActionCancelQueryRequest, ActionCancelQueryResult, ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, Any,
@@ -67,14 +71,14 @@ impl FlightService for Flight {
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Call<FlightInfo> {
         let (caller, _, descriptor) = self.open(request).await?;
-        self.flight_info(&caller, descriptor).await.map(Response::new).map_err(fault::status)
+        self.flight_info(&caller, descriptor).await.map_err(fault::status)
     }
 
     /// Planning is all that there is to wait for, so the first answer is the complete one.
     async fn poll_flight_info(&self, request: Request<FlightDescriptor>) -> Call<PollInfo> {
         let (caller, _, descriptor) = self.open(request).await?;
-        let info = self.flight_info(&caller, descriptor).await.map_err(fault::status)?;
-        Ok(Response::new(PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }))
+        let answer = self.flight_info(&caller, descriptor).await.map_err(fault::status)?;
+        Ok(answer.map(|info| PollInfo { info: Some(info), flight_descriptor: None, progress: Some(1.0), expiration_time: None }))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Call<SchemaResult> {
@@ -83,7 +87,7 @@ impl FlightService for Flight {
             let asked = self.asked(&caller, &descriptor)?;
             self.schema_of(&caller, &asked).await
         };
-        schema.await.map(|schema| Response::new(SchemaResult { schema })).map_err(fault::status)
+        schema.await.map(|(schema, _)| Response::new(SchemaResult { schema })).map_err(fault::status)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Call<Self::DoGetStream> {
@@ -122,10 +126,16 @@ impl Flight {
         Ok((caller, parts.0, message))
     }
 
-    async fn flight_info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<FlightInfo> {
+    /// A statement that changes settings has its effect here already: ADBC takes the new session from this answer, and reads the answer
+    /// to DoGet late or never. DoGet comes to the same settings.
+    async fn flight_info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<Response<FlightInfo>> {
         let asked = self.asked(caller, &descriptor)?;
-        let schema = self.schema_of(caller, &asked).await?;
-        self.info(caller, descriptor, schema, asked)
+        let (schema, settings) = self.schema_of(caller, &asked).await?;
+        let mut response = Response::new(self.info(caller, descriptor, schema, asked)?);
+        if let Some(settings) = settings {
+            self.hand_over(caller, &settings, response.metadata_mut())?;
+        }
+        Ok(response)
     }
 
     /// One endpoint, here, and no counts.
@@ -143,13 +153,15 @@ impl Flight {
         })
     }
 
-    async fn schema_of(&self, caller: &Caller, asked: &Asked) -> Result<Bytes> {
+    /// The schema of what is asked for, and the settings after it where it changes them.
+    async fn schema_of(&self, caller: &Caller, asked: &Asked) -> Result<(Bytes, Option<BTreeMap<String, String>>)> {
         match asked {
-            Asked::Listing(listing, _) => schema_message(&metadata::schema(listing)),
-            Asked::Statement(statement) => match self.describe(caller, statement).await?.schema {
-                Some(schema) => schema_message(&schema),
-                None => schema_message(&arrow::datatypes::Schema::empty()),
-            },
+            Asked::Listing(listing, _) => Ok((schema_message(&metadata::schema(listing))?, None)),
+            Asked::Statement(statement) => {
+                let described = self.describe(caller, statement).await?;
+                let schema = described.schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+                Ok((schema_message(&schema)?, described.settings))
+            }
         }
     }
 
@@ -161,7 +173,7 @@ impl Flight {
         let described = visible.iter().filter_map(|table| Some((table, table.columns.as_ref()?)));
         let flights = described.map(|(table, columns)| {
             let descriptor = FlightDescriptor::new_path(vec![table.schema.clone(), table.name.clone()]);
-            let schema = schema_message(&super::columns::plain_schema(columns))?;
+            let schema = schema_message(&super::columns::result_schema(columns))?;
             let asked = self.asked(caller, &descriptor)?;
             self.info(caller, descriptor, schema, asked)
         });

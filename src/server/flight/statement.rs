@@ -43,6 +43,8 @@ pub(super) struct Described {
     pub(super) parameters: Vec<DataType>,
     /// The result's columns; `None` for a statement that gives none.
     pub(super) schema: Option<SchemaRef>,
+    /// The session's settings after a statement that changes them.
+    pub(super) settings: Option<BTreeMap<String, String>>,
 }
 
 /// The answer to DoGet.
@@ -72,14 +74,15 @@ impl Flight {
         match parsed.kind() {
             Kind::Rows => {}
             kind => {
-                self.changed_by(caller, kind)?.ok_or_else(|| unsuitable(kind))?;
-                return Ok(Described { parameters: Vec::new(), schema: None });
+                let settings = self.changed_by(caller, kind)?.ok_or_else(|| unsuitable(kind))?;
+                return Ok(Described { parameters: Vec::new(), schema: None, settings: Some(settings) });
             }
         }
         let bound = prepared::decode(&statement.parameters)?;
         let types: Vec<Option<DataType>> = bound.iter().map(known_type).collect();
         let description = self.door.gateway.describe(&session, &parsed, &types).await?;
-        Ok(Described { parameters: description.parameters, schema: Some(columns::plain_schema(&description.schema)) })
+        let schema = columns::result_schema(&description.schema);
+        Ok(Described { parameters: description.parameters, schema: Some(schema), settings: None })
     }
 
     /// Runs a statement: authorised now, whatever was described before.
@@ -99,7 +102,7 @@ impl Flight {
         let running = self.running.enter(nonce, cancel.clone());
         let parameters = prepared::decode(&statement.parameters)?;
         let rows = self.door.gateway.run(&session, &parsed, &parameters, cancel).await.map_err(|fault| self.explain(fault))?;
-        let schema = columns::plain_schema(rows.schema());
+        let schema = columns::result_schema(rows.schema());
         let told = told(&rows);
         let sending = Sending {
             rows,
