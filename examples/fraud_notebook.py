@@ -81,11 +81,10 @@ for line, rows in lines.items():
     left.plot(months, [share.get(month) for month in months], marker="o", markersize=3, color=COLOURS.get(line), label=line)
 left.set_title("Suspicious claims, share of all by month reported")
 left.set_ylabel("% of claims")
-left.set_ylim(bottom=0)
 left.set_xticks(months[:: max(1, len(months) // 8)])
 left.tick_params(axis="x", rotation=30)
 left.legend(frameon=False, ncols=4, loc="upper center")
-left.margins(y=0.25)
+left.set_ylim(0, left.get_ylim()[1] * 1.15)  # room for the legend
 amounts = sorted(((line, sum(row["at_risk"] for row in rows) / 1e6) for line, rows in lines.items()), key=lambda pair: pair[1])
 bars = right.barh([line for line, _ in amounts], [amount for _, amount in amounts], color=[COLOURS.get(line) for line, _ in amounts])
 right.bar_label(bars, fmt="%.2f", padding=3)
