@@ -11,3 +11,4 @@ mod identity;
 mod metering;
 mod ports;
 mod postgres;
+mod slt;
