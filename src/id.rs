@@ -24,7 +24,7 @@ pub struct NameError {
 }
 
 /// A checked identifier: `[a-z][a-z0-9_]{0,62}`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
 impl Name {

@@ -5,9 +5,9 @@ mod entitlement;
 mod filter;
 #[cfg(test)]
 pub(crate) mod fixtures;
+mod mask;
 #[cfg(test)]
 mod matrix;
-mod mask;
 
 use std::collections::BTreeMap;
 use std::fmt;

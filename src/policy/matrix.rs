@@ -16,7 +16,12 @@ use crate::identity::Principal;
 
 fn principals() -> Vec<Principal> {
     let all: [(&str, &str, &[&str], Option<&str>); 8] = [
-        ("claims_engineer", "claims", &["dp-customer-customer_master-reader", "dp-policy-policies_active-reader", "claims-data"], Some("eu")),
+        (
+            "claims_engineer",
+            "claims",
+            &["dp-customer-customer_master-reader", "dp-policy-policies_active-reader", "claims-data"],
+            Some("eu"),
+        ),
         ("marketing_analyst", "marketing", &["dp-customer-customer_master-reader"], Some("eu")),
         ("finance_controller", "finance", &["finops-reader"], Some("eu")),
         ("customer_steward", "customer", &["customer-stewards", "pii-clear"], Some("eu")),

@@ -34,7 +34,9 @@ pub(crate) fn cancelled() -> Fault {
 
 /// `XX000`: what a reader is told of a panic. The cause is in the log, by the panic hook.
 pub(crate) fn panicked(query_id: QueryId) -> Fault {
-    Fault::new(ErrorKind::Internal, "internal error").with_detail(format!("The query's id is {query_id}.")).with_hint("Report it with the query's id.")
+    Fault::new(ErrorKind::Internal, "internal error")
+        .with_detail(format!("The query's id is {query_id}."))
+        .with_hint("Report it with the query's id.")
 }
 
 /// A result on its way to the reader: authorised, governed, counted. Made by the pipeline only.
@@ -170,6 +172,7 @@ impl Running {
                 Some(Ok(batch)) if batch.num_rows() == 0 => {}
                 Some(Ok(batch)) => {
                     self.rows += batch.num_rows() as u64;
+                    self.books.account.returned(batch.num_rows() as u64);
                     return Poll::Ready(Ok(batch));
                 }
                 Some(Err(error)) => {
