@@ -78,7 +78,7 @@ pub async fn prepare(folder: &Path, scale: f64, progress: &mut dyn FnMut(&str)) 
     let folder = std::path::absolute(folder).map_err(|error| failed("the folder", error))?;
     fs::create_dir_all(&folder).map_err(|error| failed("the folder", error))?;
     let _lock = lock(&folder)?;
-    place(&folder.join("catalog"), |partial| write_catalog(partial)).map_err(|error| failed("the catalog", error))?;
+    place(&folder.join("catalog"), write_catalog).map_err(|error| failed("the catalog", error))?;
     let users = folder.join("identity.yaml");
     let written = tokio::task::spawn_blocking(move || place(&users, |partial| Ok(people::write(partial)?))).await;
     written.map_err(Fault::internal)?.map_err(|error| failed("the users", error))?;

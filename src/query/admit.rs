@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(admission.enter(&claims, 1, 1, &cancel).await.unwrap_err().sqlstate(), "53300");
         let _other = admission.enter(&policy, 1, 1, &cancel).await.unwrap();
         drop(running);
-        waiting.await.unwrap().unwrap();
+        let _admitted = waiting.await.unwrap().unwrap();
     }
 
     #[tokio::test]

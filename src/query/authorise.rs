@@ -4,6 +4,7 @@
 //! the rules about its columns can be kept.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -52,14 +53,14 @@ impl Resolved {
         let mut grants = BTreeMap::new();
         for (reference, target) in &self.tables {
             let Target::Product { port, schema, table } = target else { continue };
-            if !grants.contains_key(&port.id()) {
+            if let Entry::Vacant(place) = grants.entry(port.id()) {
                 let granted = grant(gateway, session, &self.asker, port, table, books).await.map_err(|refusal| match refusal {
                     // What must not be known of is missing in the very words, and at the very place, of what is.
                     Refusal::Denied(denial) if !denial.visible => undefined(reference, &self.statement),
                     Refusal::Denied(denial) => denial.to_fault(schema, table),
                     Refusal::Fault(fault) => fault,
                 })?;
-                grants.insert(port.id(), granted);
+                place.insert(granted);
             }
         }
         Ok(Authorised { asker: self.asker, statement: self.statement, tables: self.tables, functions: self.functions, grants })

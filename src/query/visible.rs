@@ -36,7 +36,10 @@ pub struct VisibleTable {
 
 /// Listings by principal. One is good as long as nothing that it was made from has changed.
 #[derive(Debug, Default)]
-pub(crate) struct VisibleCache(Mutex<HashMap<PrincipalName, (Stamp, Arc<Vec<VisibleTable>>)>>);
+pub(crate) struct VisibleCache(Mutex<HashMap<PrincipalName, Stamped>>);
+
+/// A listing, and what it was made from.
+type Stamped = (Stamp, Arc<Vec<VisibleTable>>);
 
 /// Everything that a listing is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,8 +22,11 @@ pub(super) struct Oids {
     moved: HashMap<String, u32>,
 }
 
+/// A snapshot, as long as somebody uses it, with its numbers.
+type Numbered = (Weak<Snapshot>, Arc<Oids>);
+
 /// The last snapshot's numbers: making them walks the whole catalog.
-static LAST: LazyLock<Mutex<Option<(Weak<Snapshot>, Arc<Oids>)>>> = LazyLock::new(|| Mutex::new(None));
+static LAST: LazyLock<Mutex<Option<Numbered>>> = LazyLock::new(|| Mutex::new(None));
 
 impl Oids {
     /// The numbers of a snapshot's names.

@@ -77,11 +77,6 @@ impl GovernedExec {
         Self { inner, veil, context, batch_rows, properties: Arc::new(properties) }
     }
 
-    /// Whose data it reads.
-    pub fn port(&self) -> &PortId {
-        &self.veil.port
-    }
-
     /// The ungoverned rows of one of our partitions: those of every so-manieth partition below.
     fn below(&self, partition: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
         let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));

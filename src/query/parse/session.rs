@@ -67,11 +67,10 @@ fn set(mut tokens: Tokens<'_>) -> Result<Inner> {
         tokens.end()?;
         return Ok(plain(Kind::Set { name: "TimeZone".to_owned(), value, local }, "SET"));
     }
-    let name = if tokens.word("NAMES") { "client_encoding".to_owned() } else { tokens.dotted()? };
-    if name != "client_encoding" || matches!(tokens.peek(), Some(Token::Eq)) || tokens.keyword().as_deref() == Some("TO") {
-        if !tokens.token(&Token::Eq) && !tokens.word("TO") {
-            return Err(tokens.unexpected());
-        }
+    let names = tokens.word("NAMES");
+    let name = if names { "client_encoding".to_owned() } else { tokens.dotted()? };
+    if !names && !tokens.token(&Token::Eq) && !tokens.word("TO") {
+        return Err(tokens.unexpected());
     }
     let value = if tokens.word("DEFAULT") { None } else { Some(values(&mut tokens)?) };
     tokens.end()?;

@@ -105,7 +105,7 @@ fn is_false(expr: &Expr) -> bool {
 }
 
 impl Pass {
-    fn from_is_empty(&self, from: &[TableWithJoins]) -> bool {
+    fn reads_nothing(&self, from: &[TableWithJoins]) -> bool {
         from.iter().any(|tables| self.joins_are_empty(tables))
     }
 
@@ -166,7 +166,7 @@ fn never_filled(schema: &str, table: &str) -> bool {
 
 /// Makes an empty select one that needs no tables.
 pub(super) fn select(select: &mut Select, pass: &Pass) {
-    let empty = pass.from_is_empty(&select.from) || select.selection.as_ref().is_some_and(is_false);
+    let empty = pass.reads_nothing(&select.from) || select.selection.as_ref().is_some_and(is_false);
     if !empty || select.from.is_empty() || gives_one_row(select) {
         return;
     }

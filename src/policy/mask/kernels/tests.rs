@@ -62,7 +62,7 @@ fn hashes_of_numbers_are_the_digests_first_bytes_little_endian() {
 fn a_query_local_hash_is_the_salted_digest_and_differs_between_queries() {
     use sha2::{Digest, Sha256};
     let expected: String = Sha256::digest(b"salt of a query.abc").iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(texts("sha-256-query-local", &["abc"]), [expected.clone()]);
+    assert_eq!(texts("sha-256-query-local", &["abc"]), std::slice::from_ref(&expected));
     let other = MaskKeys { query_salt: [0; 16], ..keys() };
     let array: ArrayRef = Arc::new(StringArray::from(vec!["abc"]));
     assert_ne!(Mask::Sha256QueryLocal.apply(&array, &other).unwrap().as_string::<i32>().value(0), expected);
