@@ -40,7 +40,7 @@ rows="$(as claims_engineer -At -f "$folder/fraud.sql")"
 [ "$(wc -l <<<"$rows")" = 50 ] || fail "the fraud query gives its rows; got: $rows"
 clear="$(as customer_steward -At -c "SELECT national_id FROM customer.customer_master WHERE national_id IS NOT NULL ORDER BY customer_id LIMIT 1")"
 hasnt "$rows" "$clear" 'no clear national id is among them'
-types="$(as claims_engineer -At -c 'SELECT claim_id, amount, reported_at FROM claims.claims_enriched LIMIT 1 \gdesc')"
+types="$(as claims_engineer -At <<<'SELECT claim_id, amount, reported_at FROM claims.claims_enriched LIMIT 1 \gdesc')"
 has "$types" '^amount\|numeric\(12,2\)$' '\gdesc describes without running'
 [ "$(as claims_engineer -At -F ' ' -v FETCH_COUNT=100 -c 'SELECT claim_id FROM claims.claims_enriched' | wc -l)" = \
   "$(as claims_engineer -At -c 'SELECT count(*) FROM claims.claims_enriched')" ] || fail 'a cursor of 100 rows at a time gives all of them'
