@@ -320,21 +320,28 @@ impl Functions {
     }
 
     pub(crate) fn scalar_names(&self) -> Vec<String> {
-        self.scalar.keys().cloned().collect()
+        sorted(self.scalar.keys())
     }
 
     pub(crate) fn aggregate_names(&self) -> Vec<String> {
-        self.aggregate.keys().cloned().collect()
+        sorted(self.aggregate.keys())
     }
 
     pub(crate) fn window_names(&self) -> Vec<String> {
-        self.window.keys().cloned().collect()
+        sorted(self.window.keys())
     }
 
     /// What the engine's own rules ask the session for by name.
     pub(crate) fn for_the_optimiser(&self) -> Vec<Arc<AggregateUDF>> {
         self.aggregate.get("first_value").cloned().into_iter().collect()
     }
+}
+
+/// In order, so that of two equally near names the engine always suggests the same.
+fn sorted<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut names: Vec<String> = names.cloned().collect();
+    names.sort_unstable();
+    names
 }
 
 fn names(name: &str, aliases: &[String]) -> Vec<String> {
