@@ -20,7 +20,7 @@ use crate::catalog::{Domain, Mesh, Origin, PortRef};
 use crate::identity::Principal;
 
 pub use decision::decide;
-pub use entitlement::{Denial, entitle, undefined_table};
+pub use entitlement::{Denial, entitle, may_know_of, undefined_table};
 pub use filter::check_filter;
 pub use mask::{Mask, MaskKeys};
 

@@ -59,6 +59,17 @@ pub fn entitle(principal: &Principal, target: &PortRef, region: Option<&str>, pu
     Ok(reasons)
 }
 
+/// Whether the principal may know that the product exists. Where not, its name must mean nothing to them from the very start, so that what
+/// happens next (which name an error tells of, what is queued, counted and recorded) is what happens for any other missing name.
+pub fn may_know_of(principal: &Principal, target: &PortRef) -> bool {
+    is_listed(&target.product) || ground(principal, &target.product).is_some()
+}
+
+/// Whether strangers are told of the product, and whom to ask for it.
+fn is_listed(product: &ProductVersion) -> bool {
+    product.status != Status::Draft && product.access != Access::Private
+}
+
 /// Rule 1: what entitles the principal, if anything does.
 fn ground(principal: &Principal, product: &ProductVersion) -> Option<Reason> {
     let because = |text: String| Some(Reason { text, origin: Some(product.source.clone()) });
@@ -84,7 +95,7 @@ fn stranger(principal: &Principal, product: &ProductVersion) -> Denial {
         true => format!("{} is a draft, and the principal's domain is {}", product.id, principal.domain),
         false => format!("nothing entitles the principal to {}", product.id),
     };
-    let visible = !draft && product.access != Access::Private;
+    let visible = is_listed(product);
     let hint = visible.then(|| {
         let owner = [product.owner.team.as_str(), product.owner.contact.as_str()];
         let owner = match owner {

@@ -95,7 +95,8 @@ fn find_in(asker: &Asker, schema: &str, table: &str) -> Option<Target> {
     if system::exists(&schema, &table) {
         return Some(Target::System { schema, table });
     }
-    let port = asker.snapshot.resolve(&schema, &table)?;
+    // What the reader must not know of is not there, whatever else the statement names.
+    let port = asker.snapshot.resolve(&schema, &table).filter(|port| policy::may_know_of(&asker.principal, port))?;
     Some(Target::Product { port, schema, table })
 }
 
