@@ -8,6 +8,7 @@ mod flight;
 mod harness;
 mod http;
 mod identity;
+mod leaks;
 mod metering;
 mod ports;
 mod postgres;
