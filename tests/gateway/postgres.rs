@@ -463,25 +463,19 @@ async fn prepared_statements_take_typed_values() {
 async fn statements_and_portals_have_postgres_codes() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;
-    let cases: [(&str, Box<dyn Fn(&mut BytesMut)>); 6] = [
-        ("26000", Box::new(|bytes| bind("", "nothing", 0, bytes))),
-        ("34000", Box::new(|bytes| frontend::execute("nothing", 0, bytes).unwrap())),
-        ("26000", Box::new(|bytes| frontend::describe(b'S', "nothing", bytes).unwrap())),
-        ("34000", Box::new(|bytes| frontend::describe(b'P', "nothing", bytes).unwrap())),
-        (
-            "42P05",
-            Box::new(|bytes| {
-                frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
-                frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
-            }),
-        ),
-        (
-            "08P01",
-            Box::new(|bytes| {
-                frontend::parse("one", "SELECT id FROM shop.numbers WHERE id = $1", [], bytes).unwrap();
-                bind("", "one", 0, bytes);
-            }),
-        ),
+    let cases: [(&str, fn(&mut BytesMut)); 6] = [
+        ("26000", |bytes| bind("", "nothing", 0, bytes)),
+        ("34000", |bytes| frontend::execute("nothing", 0, bytes).unwrap()),
+        ("26000", |bytes| frontend::describe(b'S', "nothing", bytes).unwrap()),
+        ("34000", |bytes| frontend::describe(b'P', "nothing", bytes).unwrap()),
+        ("42P05", |bytes| {
+            frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
+            frontend::parse("twice", "SELECT 1", [], bytes).unwrap();
+        }),
+        ("08P01", |bytes| {
+            frontend::parse("one", "SELECT id FROM shop.numbers WHERE id = $1", [], bytes).unwrap();
+            bind("", "one", 0, bytes);
+        }),
     ];
     for (expected, build) in cases {
         raw.build(|bytes| {
