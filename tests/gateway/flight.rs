@@ -440,6 +440,25 @@ async fn who_does_not_log_in_is_shown_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn past_the_limit_a_connection_is_closed_and_a_closed_one_makes_room() {
+    let gateway = shop().limits(|limits| limits.connections = 1).start().await;
+    let first = gateway.flight("alice").await;
+    let mut second = tokio::net::TcpStream::connect(gateway.addresses().flight).await.unwrap();
+    let mut heard = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(10), second.read_to_end(&mut heard)).await;
+    assert!(closed.is_ok() && heard.is_empty(), "closed without a word");
+    drop(first);
+    let room = eventually(Duration::from_secs(10), || async {
+        let channel = Channel::from_shared(format!("http://{}", gateway.addresses().flight)).unwrap().connect().await;
+        match channel {
+            Ok(channel) => FlightSqlServiceClient::new(channel).handshake("alice", PASSWORD).await.is_ok(),
+            Err(_) => false,
+        }
+    });
+    assert!(room.await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn draining_lets_streams_finish_and_starts_none() {
     let mut gateway = shop().start().await;
     let (mut client, login) = plain(&gateway, "alice").await;
