@@ -5,6 +5,7 @@ set -euo pipefail
 export PGHOST="${MESHGATE_POSTGRES%:*}" PGPORT="${MESHGATE_POSTGRES##*:}" PGDATABASE=mesh PGPASSWORD=demo PGCONNECT_TIMEOUT=10
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
+trap 'echo "not kept: line $LINENO: $BASH_COMMAND"' ERR
 
 as() { local user="$1"; shift; psql -X -q -v ON_ERROR_STOP=1 -U "$user" "$@"; }
 fail() { echo "not kept: $1"; exit 1; }
