@@ -52,17 +52,17 @@ pub(crate) struct Resolved {
 impl Resolved {
     /// Looks every table of `statement` up.
     pub(crate) fn new(asker: Asker, mut statement: ast::Statement) -> Result<Self> {
-        let engine = EngineStatement::Statement(Box::new(statement.clone()));
-        let (references, _) = resolve_table_references(&engine, true).map_err(fault_of)?;
-        let mut tables = Vec::with_capacity(references.len());
-        for reference in references {
+        let found: Vec<_> = references(&statement)?.iter().filter_map(|reference| find(&asker, reference)).collect();
+        if found.iter().all(Target::is_catalog) {
+            // Also what this leaves without a meaning may be a catalog's: functions in FROM are named like tables.
+            system::rewrite(&mut statement);
+        }
+        let mut tables = Vec::new();
+        for reference in references(&statement)? {
             let target = find(&asker, &reference).ok_or_else(|| undefined(&reference, &statement))?;
             tables.push((reference, target));
         }
         let functions = functions_of(&statement);
-        if is_catalog_statement(&tables, &functions) {
-            system::rewrite(&mut statement);
-        }
         Ok(Self { asker, statement, tables, functions })
     }
 
@@ -72,11 +72,19 @@ impl Resolved {
     }
 }
 
-/// Statements that only clients write: about the catalog, not about data. Only these may be rewritten.
-fn is_catalog_statement(tables: &[(TableReference, Target)], functions: &[String]) -> bool {
-    let about_catalog =
-        |target: &Target| matches!(target, Target::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema");
-    if tables.is_empty() { !functions.is_empty() } else { tables.iter().all(|(_, target)| about_catalog(target)) }
+impl Target {
+    /// Whether it is of the catalogs that clients read. Only statements about nothing else may be rewritten: they are the clients' own, and
+    /// what a user wrote about data is planned as it was written.
+    fn is_catalog(&self) -> bool {
+        matches!(self, Self::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema")
+    }
+}
+
+/// The names in a statement that stand where tables do.
+fn references(statement: &ast::Statement) -> Result<Vec<TableReference>> {
+    let engine = EngineStatement::Statement(Box::new(statement.clone()));
+    let (references, _) = resolve_table_references(&engine, true).map_err(fault_of)?;
+    Ok(references)
 }
 
 fn find(asker: &Asker, reference: &TableReference) -> Option<Target> {

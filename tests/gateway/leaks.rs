@@ -77,7 +77,13 @@ fn rows_of(world: Hidden) -> Vec<Row> {
 fn batch(rows: &[Row], with_region: bool) -> RecordBatch {
     let text = |pick: fn(&Row) -> &str| Arc::new(StringArray::from_iter_values(rows.iter().map(pick))) as ArrayRef;
     let number = |pick: fn(&Row) -> i64| Arc::new(Int64Array::from_iter_values(rows.iter().map(pick))) as ArrayRef;
-    let mut columns = vec![("id", number(|r| r.0)), ("name", text(|r| &r.1)), ("salary", number(|r| r.3)), ("ssn", text(|r| &r.4)), ("note", text(|r| &r.5))];
+    let mut columns = vec![
+        ("id", number(|r| r.0)),
+        ("name", text(|r| &r.1)),
+        ("salary", number(|r| r.3)),
+        ("ssn", text(|r| &r.4)),
+        ("note", text(|r| &r.5)),
+    ];
     if with_region {
         columns.insert(2, ("region", text(|r| r.2)));
     }
@@ -100,7 +106,8 @@ fn csv(rows: &[Row]) -> String {
 }
 
 fn json(rows: &[Row]) -> String {
-    let line = |r: &Row| serde_json::json!({"id": r.0, "name": r.1, "region": r.2, "salary": r.3, "ssn": r.4, "note": r.5}).to_string() + "\n";
+    let line =
+        |r: &Row| serde_json::json!({"id": r.0, "name": r.1, "region": r.2, "salary": r.3, "ssn": r.4, "note": r.5}).to_string() + "\n";
     rows.iter().map(line).collect()
 }
 

@@ -47,7 +47,8 @@ fn a_private_product_and_a_foreign_draft_look_like_a_missing_table() {
     let stranger = principal("marketing", &[], Some("eu"));
     let missing = undefined_table("claims.claims_enriched");
     for product in [changed(|p| p.access = Access::Private), changed(|p| p.status = Status::Draft)] {
-        let target = crate::catalog::PortRef { product: Arc::new(changed(|p| (p.access, p.status) = (product.access, product.status))), port: 0 };
+        let target =
+            crate::catalog::PortRef { product: Arc::new(changed(|p| (p.access, p.status) = (product.access, product.status))), port: 0 };
         assert!(!may_know_of(&stranger, &target) && may_know_of(&principal("claims", &[], None), &target));
         let found = denial(decision(product, &stranger)).to_fault("claims", "claims_enriched");
         assert_eq!((found.sqlstate(), found.message(), found.detail(), found.hint()), ("42P01", missing.message(), None, None));
