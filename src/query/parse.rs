@@ -299,6 +299,7 @@ fn query_tree(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<ast::Stat
             .with_position(source.position(left.span.start)));
     }
     refuse_writes(&query)?;
+    limits::check_expansion(&query)?;
     desugar_table(&mut query.body);
     Ok(ast::Statement::Query(query))
 }

@@ -4,6 +4,10 @@
 //! engine's derived `Clone` and `Drop` then recurse as deep as the chain is long: a stack overflow ends the process. So chains are counted
 //! before there is a tree.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::error::{ErrorKind, Fault, Result};
@@ -20,6 +24,11 @@ const MAX_OPERATORS: usize = 20_000;
 const MAX_NESTING: usize = 64;
 /// Set operations and joins of one statement.
 const MAX_RELATIONS: usize = 200;
+
+/// Tables of one statement, each WITH query counted as often as it is named: the planner puts its plan in at each place.
+const MAX_EXPANDED: usize = 1000;
+/// How much work counting them may be.
+const MAX_VISITS: usize = 100_000;
 
 pub(super) fn too_complex(detail: &str) -> Fault {
     Fault::new(ErrorKind::TooComplex, "statement is too complex").with_detail(format!("The statement cannot be planned: {detail}."))
@@ -87,5 +96,68 @@ fn reset(chains: &mut [usize]) {
 fn step(chains: &mut [usize]) {
     if let Some(length) = chains.last_mut() {
         *length += 1;
+    }
+}
+
+/// Checks how large a query grows once its WITH queries are put in: twenty-five of them, each naming the one before twice, are a plan of
+/// 2^25 scans from a text of two thousand bytes.
+pub(super) fn check_expansion(query: &ast::Query) -> Result<()> {
+    let mut visits = MAX_VISITS;
+    match Expansion::of(query, &HashMap::new(), &mut visits) {
+        Some(tables) if tables <= MAX_EXPANDED => Ok(()),
+        _ => Err(too_complex(&format!("its WITH queries expand to more than {MAX_EXPANDED} tables"))),
+    }
+}
+
+/// Counts tables as the planner will see them.
+struct Expansion<'a> {
+    /// How many tables a WITH query stands for. A name that is defined twice stands for the larger.
+    known: HashMap<String, usize>,
+    tables: usize,
+    visits: &'a mut usize,
+}
+
+impl Expansion<'_> {
+    /// `None` where there is too much to count.
+    fn of(query: &ast::Query, known: &HashMap<String, usize>, visits: &mut usize) -> Option<usize> {
+        let mut expansion = Expansion { known: known.clone(), tables: 0, visits };
+        match query.visit(&mut expansion) {
+            ControlFlow::Continue(()) => Some(expansion.tables),
+            ControlFlow::Break(()) => None,
+        }
+    }
+
+    fn visit_one(&mut self) -> ControlFlow<()> {
+        match self.visits.checked_sub(1) {
+            Some(left) => {
+                *self.visits = left;
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl Visitor for Expansion<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<()> {
+        self.visit_one()?;
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let Some(tables) = Self::of(&cte.query, &self.known, self.visits) else { return ControlFlow::Break(()) };
+            let known = self.known.entry(cte.alias.name.value.to_lowercase()).or_default();
+            *known = tables.max(*known);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, name: &ast::ObjectName) -> ControlFlow<()> {
+        self.visit_one()?;
+        let named = match name.0.as_slice() {
+            [only] => only.as_ident().and_then(|ident| self.known.get(&ident.value.to_lowercase())).copied(),
+            _ => None,
+        };
+        self.tables = self.tables.saturating_add(named.unwrap_or(1));
+        if self.tables > MAX_EXPANDED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -160,6 +160,21 @@ fn hostile_sql_is_refused_before_it_is_a_tree() {
 }
 
 #[test]
+fn with_queries_that_double_are_refused_before_they_are_a_plan() {
+    let doubling = |n: usize| {
+        let links: String = (1..=n).map(|i| format!(", c{i} AS (SELECT a.a FROM c{} a, c{} b)", i - 1, i - 1)).collect();
+        format!("WITH c0 AS (SELECT 1 AS a){links} SELECT count(*) FROM c{n}")
+    };
+    assert_eq!(fault(&doubling(24)).sqlstate(), "54001");
+    assert_eq!(fault(&format!("SELECT * FROM ({}) s", doubling(24))).sqlstate(), "54001");
+    assert_eq!(fault(&format!("EXPLAIN {}", doubling(24))).sqlstate(), "54001");
+    let nested = (0..40).fold("SELECT 1".to_owned(), |inner, i| format!("WITH n{i} AS ({inner}) SELECT * FROM n{i}"));
+    assert_eq!(fault(&nested).sqlstate(), "54001");
+    one(&doubling(5));
+    one("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT * FROM n LIMIT 3");
+}
+
+#[test]
 fn what_the_limits_let_through_can_be_parsed_and_dropped_on_a_small_stack() {
     let sql = format!("SELECT {}1{} WHERE {}true", "(1+".repeat(30), ")".repeat(30), "a = 1 OR ".repeat(450));
     let thread = std::thread::Builder::new().stack_size(512 << 10);
