@@ -23,6 +23,7 @@ const ROUNDS: usize = 8;
 
 /// Rewrites a statement over catalog tables in place.
 pub(super) fn statement(statement: &mut Statement) {
+    let parameters = ast::placeholders(statement);
     let mut pass = Pass::default();
     for _ in 0..ROUNDS {
         let known = pass.empty_ctes.len();
@@ -32,6 +33,8 @@ pub(super) fn statement(statement: &mut Statement) {
         }
     }
     output::finish(statement);
+    let left = ast::placeholders(statement);
+    output::keep_parameters(statement, parameters.difference(&left));
 }
 
 /// Whether a statement is about the catalogs alone, so that it may be rewritten: every table that it names is one of theirs, or it names

@@ -1,9 +1,13 @@
 //! Small pieces of syntax: read and made.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, Value,
+    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr,
+    Ident, ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, Statement, Value, visit_expressions,
 };
 
 /// A name without quotes in lower case, one with quotes as it is.
@@ -58,6 +62,20 @@ pub(super) fn is_placeholder(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
+/// All `$1` of a statement.
+pub(super) fn placeholders(statement: &Statement) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let ControlFlow::Continue(()) = visit_expressions(statement, |expr| {
+        if let Expr::Value(value) = expr
+            && let Value::Placeholder(name) = &value.value
+        {
+            found.insert(name.clone());
+        }
+        ControlFlow::<Infallible>::Continue(())
+    });
+    found
+}
+
 pub(super) fn literal(text: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(text.to_owned()))
 }
@@ -68,6 +86,15 @@ pub(super) fn boolean(value: bool) -> Expr {
 
 pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+pub(super) fn and(left: Expr, right: Expr) -> Expr {
+    let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+    Expr::BinaryOp { left: nested(left), op: BinaryOperator::And, right: nested(right) }
+}
+
+pub(super) fn or(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::Or, right: Box::new(right) }
 }
 
 /// NULL of a type.

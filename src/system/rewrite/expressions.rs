@@ -71,6 +71,11 @@ pub(super) fn asks_about_catalogs(expr: &Expr) -> bool {
     }
 }
 
+/// Whether the expression is a function that the parser took for a column.
+pub(super) fn is_keyword(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(ident) if keyword(ident).is_some())
+}
+
 /// Functions that SQL calls without parentheses and the parser takes for columns.
 fn keyword(ident: &Ident) -> Option<&'static str> {
     let name = ident.value.to_ascii_lowercase();

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, DataType, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, Statement,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, Value,
 };
 
 use super::{ast, expressions};
@@ -22,7 +22,7 @@ pub(super) fn name_columns(select: &mut Select) {
                     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
                     continue;
                 }
-                if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+                if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !expressions::is_keyword(expr) {
                     taken.insert(ast::column(expr).unwrap_or_default());
                     continue;
                 }
@@ -146,6 +146,33 @@ pub(super) fn finish(statement: &mut Statement) {
         }
         Statement::Explain { statement, .. } => finish(statement),
         _ => {}
+    }
+}
+
+/// Names the parameters that went with what was folded away, so that a client may still bind them.
+pub(super) fn keep_parameters<'a>(statement: &mut Statement, lost: impl Iterator<Item = &'a String>) {
+    let query = match statement {
+        Statement::Query(query) => query,
+        Statement::Explain { statement, .. } => return keep_parameters(statement, lost),
+        _ => return,
+    };
+    let Some(select) = first_select(&mut query.body) else { return };
+    for name in lost {
+        let value = ast::cast(Expr::value(Value::Placeholder(name.clone())), DataType::Text);
+        let always = ast::or(Expr::IsNull(Box::new(value)), ast::boolean(true));
+        select.selection = Some(match select.selection.take() {
+            Some(condition) => ast::and(condition, always),
+            None => always,
+        });
+    }
+}
+
+fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::Query(query) => first_select(&mut query.body),
+        SetExpr::SetOperation { left, .. } => first_select(left),
+        _ => None,
     }
 }
 

@@ -176,11 +176,23 @@ async fn columns_are_named_as_postgresql_names_them() {
         ("SELECT CASE relkind WHEN 'r' THEN 'table' END FROM pg_class", vec!["case"]),
         ("SELECT (SELECT amname FROM pg_am WHERE pg_am.oid = relam) FROM pg_class", vec!["amname"]),
         ("SELECT * FROM current_schema()", vec!["current_schema"]),
+        ("SELECT current_schema, current_user", vec!["current_schema", "current_user"]),
         ("SELECT a.oid, a.* FROM pg_am a", vec!["oid_2", "oid", "amname", "amhandler", "amtype"]),
         ("SELECT indkey[0], indisunique FROM pg_index", vec!["indkey", "indisunique"]),
     ] {
         assert_eq!(ask(&context, sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}")).columns, names, "{sql}");
     }
+}
+
+#[tokio::test]
+async fn a_parameter_of_what_is_folded_away_may_still_be_bound() {
+    let sql = "SELECT tablename FROM pg_stats WHERE schemaname = $1 AND tablename LIKE $2";
+    let text = |value: &str| ScalarValue::Utf8(Some(value.to_owned()));
+    let answer = ask_with(&session(&world()), sql, vec![text("claims"), text("%")]).await.unwrap();
+    assert_eq!((answer.columns, answer.rows.len()), (vec!["tablename".to_owned()], 0));
+    let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
+    rewrite(&mut statement);
+    assert!(statement.to_string().contains("$1") && statement.to_string().contains("$2"), "{statement}");
 }
 
 #[test]
