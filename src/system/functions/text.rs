@@ -140,6 +140,8 @@ fn parse_array(text: &str) -> Vec<Option<String>> {
             '\\' => item.extend(letters.next()),
             '"' => (quoted, was_quoted) = (!quoted, true),
             ',' if !quoted => items.push(finish(&mut item, &mut was_quoted)),
+            // Around a quoted element: `{"a", "b"}`.
+            space if !quoted && space.is_whitespace() && (was_quoted || item.is_empty()) => {}
             other => item.push(other),
         }
     }
@@ -150,6 +152,12 @@ fn parse_array(text: &str) -> Vec<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_array_may_have_spaces_around_its_elements() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(parse_array(r#"{"p", "f" ,r , null, "a b"}"#), [some("p"), some("f"), some("r"), None, some("a b")]);
+    }
 
     #[test]
     fn a_name_is_quoted_only_where_sql_needs_it() {
