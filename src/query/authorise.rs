@@ -37,6 +37,7 @@ pub(crate) struct Authorised {
     pub(super) statement: ast::Statement,
     pub(super) tables: Vec<(TableReference, Target)>,
     pub(super) functions: Vec<String>,
+    pub(super) parameters: usize,
     pub(super) grants: BTreeMap<PortId, Granted>,
 }
 
@@ -63,7 +64,14 @@ impl Resolved {
                 place.insert(granted);
             }
         }
-        Ok(Authorised { asker: self.asker, statement: self.statement, tables: self.tables, functions: self.functions, grants })
+        Ok(Authorised {
+            asker: self.asker,
+            statement: self.statement,
+            tables: self.tables,
+            functions: self.functions,
+            parameters: self.parameters,
+            grants,
+        })
     }
 }
 

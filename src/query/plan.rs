@@ -221,7 +221,7 @@ impl Drafted {
                 .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
             types.insert(number, data_type.unwrap_or(DataType::Utf8));
         }
-        let count = types.last_key_value().map_or(0, |(last, _)| *last);
+        let count = types.last_key_value().map_or(0, |(last, _)| *last).max(self.governed.parameters);
         Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
     }
 

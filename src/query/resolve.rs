@@ -47,11 +47,14 @@ pub(crate) struct Resolved {
     pub(super) tables: Vec<(TableReference, Target)>,
     /// Names of the functions that it calls, in lower case, without a schema.
     pub(super) functions: Vec<String>,
+    /// How many parameters it was written with: a client binds them all, also those that a bridge made needless.
+    pub(super) parameters: usize,
 }
 
 impl Resolved {
     /// Looks every table of `statement` up.
     pub(crate) fn new(asker: Asker, mut statement: ast::Statement) -> Result<Self> {
+        let parameters = parameters_of(&statement);
         let found: Vec<_> = references(&statement)?.iter().filter_map(|reference| find(&asker, reference)).collect();
         if found.iter().all(Target::is_catalog) {
             // Also what this leaves without a meaning may be a catalog's: functions in FROM are named like tables.
@@ -63,7 +66,7 @@ impl Resolved {
             tables.push((reference, target));
         }
         let functions = functions_of(&statement);
-        Ok(Self { asker, statement, tables, functions })
+        Ok(Self { asker, statement, tables, functions, parameters })
     }
 
     /// Whether any product is read: such a statement takes a slot of its domain.
@@ -141,6 +144,24 @@ fn place_of(reference: &TableReference, statement: &ast::Statement) -> Option<us
         ControlFlow::Break(position) => Some(position),
         ControlFlow::Continue(()) => None,
     }
+}
+
+/// The number of the last parameter, `$1` being the first.
+fn parameters_of(statement: &ast::Statement) -> usize {
+    struct Last(usize);
+    impl Visitor for Last {
+        type Break = ();
+        fn pre_visit_value(&mut self, value: &ast::ValueWithSpan) -> ControlFlow<()> {
+            if let ast::Value::Placeholder(name) = &value.value {
+                let number = name.trim_start_matches('$').parse().unwrap_or(0);
+                self.0 = self.0.max(number).min(u16::MAX.into());
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut last = Last(0);
+    let _ = statement.visit(&mut last);
+    last.0
 }
 
 /// The functions that a statement calls.

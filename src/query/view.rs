@@ -26,6 +26,7 @@ use super::{Gateway, Notice, Session};
 #[derive(Debug)]
 pub(crate) struct Governed {
     pub(super) statement: ast::Statement,
+    pub(super) parameters: usize,
     pub(super) tables: HashMap<TableReference, Arc<dyn TableProvider>>,
     pub(super) session_functions: Vec<Arc<ScalarUDF>>,
     pub(super) scope: Arc<Scope>,
@@ -57,6 +58,7 @@ impl Authorised {
         let now = gateway.now();
         Ok(Governed {
             statement: self.statement,
+            parameters: self.parameters,
             tables,
             session_functions: viewer.as_ref().map(system::functions).unwrap_or_default(),
             scope,
