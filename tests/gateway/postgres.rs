@@ -463,7 +463,8 @@ async fn prepared_statements_take_typed_values() {
 async fn statements_and_portals_have_postgres_codes() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;
-    let cases: [(&str, fn(&mut BytesMut)); 6] = [
+    type Case = (&'static str, fn(&mut BytesMut));
+    let cases: [Case; 6] = [
         ("26000", |bytes| bind("", "nothing", 0, bytes)),
         ("34000", |bytes| frontend::execute("nothing", 0, bytes).unwrap()),
         ("26000", |bytes| frontend::describe(b'S', "nothing", bytes).unwrap()),

@@ -95,6 +95,15 @@ async fn every_file_says_the_same_through_both_doors() {
     assert!(ran > 0, "no file has {wanted:?} in its name");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_is_told_what_was_filtered_and_masked() {
+    let gateway = gateway().await;
+    let client = gateway.pg("reader").await;
+    client.text_rows("SELECT email FROM claims.by_region").await.unwrap();
+    let told: Vec<_> = client.take_notices().iter().map(|notice| notice.message().to_owned()).collect();
+    assert_eq!(told, ["rows of \"claims.by_region\" are filtered for you", "columns of \"claims.by_region\" are masked for you"]);
+}
+
 fn files() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
