@@ -4,8 +4,12 @@
 //! (DataFusion, Arrow, object stores) are never shown as they are, because they quote cells, paths and URLs; they travel along as
 //! `source` for the log only.
 
+mod causes;
+
 use std::error::Error as StdError;
 use std::fmt;
+
+pub use causes::{causes, find_cause};
 
 /// What kind of thing went wrong. Closed on purpose: a new kind must say its codes in [`ErrorKind::codes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -36,8 +36,10 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +98,7 @@ pub struct Parts {
 pub struct Gateway {
     parts: Parts,
     ports: Ports,
-    engine: Engine,
+    engine: Arc<Engine>,
     admission: Admission,
     running: Arc<RunningQueries>,
     visible: VisibleCache,
@@ -129,7 +131,7 @@ impl Gateway {
             .with_mode(DiskManagerMode::Directories(vec![parts.spill_dir.clone()]))
             .with_max_temp_directory_size(parts.limits.spill);
         let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc().map_err(fault_of)?;
-        let (ports, engine) = (Ports::new(&runtime), Engine::new(parts.limits.memory, &runtime));
+        let (ports, engine) = (Ports::new(&runtime), Arc::new(Engine::new(parts.limits.memory, &runtime)));
         let (admission, running, visible) = (Admission::default(), Arc::default(), VisibleCache::default());
         Ok(Arc::new(Self { parts, ports, engine, admission, running, visible }))
     }
@@ -233,7 +235,13 @@ impl Gateway {
         parameters: &[ScalarValue],
         books: Books<'_>,
     ) -> Result<Planned> {
-        self.draft_resolved(session, resolved, types, books).await?.bind(parameters)?.plan().await
+        let draft = Box::pin(self.governed(session, resolved, types, books)).await?;
+        let parameters = parameters.to_vec();
+        off_thread(move || {
+            let bound = draft()?.bind(&parameters)?;
+            Handle::current().block_on(bound.plan())
+        })
+        .await
     }
 
     async fn draft(
@@ -245,14 +253,22 @@ impl Gateway {
         books: Books<'_>,
     ) -> Result<Drafted> {
         let resolved = Resolved::new(asker, statement.clone())?;
-        self.draft_resolved(session, resolved, types, books).await
+        off_thread(Box::pin(self.governed(session, resolved, types, books)).await?).await
     }
 
-    async fn draft_resolved(&self, session: &Session, resolved: Resolved, types: &[Option<DataType>], books: Books<'_>) -> Result<Drafted> {
+    /// Authorises and governs; what is left to do is the planner's, and takes a thread for as long as it takes.
+    async fn governed(
+        &self,
+        session: &Session,
+        resolved: Resolved,
+        types: &[Option<DataType>],
+        books: Books<'_>,
+    ) -> Result<impl FnOnce() -> Result<Drafted> + Send + 'static> {
         let time_zone = session.settings().time_zone();
         let keys = self.mask_keys(&resolved.asker);
-        let authorised = resolved.authorise(self, session, books).await?;
-        authorised.govern(self, session, keys, time_zone).await?.draft(&self.engine, time_zone, types)
+        let governed = resolved.authorise(self, session, books).await?.govern(self, session, keys, time_zone).await?;
+        let (engine, types) = (Arc::clone(&self.engine), types.to_vec());
+        Ok(move || governed.draft(&engine, time_zone, &types))
     }
 
     /// Who asks, as they are now.
@@ -343,9 +359,15 @@ impl Gateway {
     }
 }
 
-/// A panic while planning ends the statement and nothing else.
-async fn guarded<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(panicked(QueryId::generate())))
+/// Plans where nobody else waits: the planner does not yield, and a large statement takes it seconds. A statement that is cancelled meanwhile
+/// is answered at once; its plan is thrown away when it is made.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(panicked(QueryId::generate())))
+}
+
+/// A panic while planning ends the statement and nothing else. Boxed, because a plan on its way is large and its callers are not.
+fn guarded<'a, T: 'a>(work: impl Future<Output = Result<T>> + Send + 'a) -> BoxFuture<'a, Result<T>> {
+    AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or_else(|_| Err(panicked(QueryId::generate())))).boxed()
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]

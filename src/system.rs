@@ -101,14 +101,8 @@ pub fn is_function(name: &str) -> bool {
     functions::is_known(name)
 }
 
-/// Whether a statement is about the catalogs alone, or about nothing but the session: only such a one may be given to [`rewrite`]. To be
-/// asked, and rewritten, before its tables are looked up, because what joins an empty catalog needs no table afterwards.
-pub fn is_about_catalogs(statement: &Statement) -> bool {
-    rewrite::is_about_catalogs(statement)
-}
-
-/// Turns what clients write about the catalogs into what the planner takes. Only for statements that [`is_about_catalogs`]: it takes liberties that
-/// are right for those tables alone.
+/// Turns what clients write about the catalogs into what the planner takes. Only for statements all of whose tables are of `pg_catalog` or
+/// `information_schema`, or that have none: it takes liberties that are right for those alone.
 pub fn rewrite(statement: &mut Statement) {
     rewrite::statement(statement);
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use arrow::csv::reader::{Decoder, Format, ReaderBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt};
 use regex::Regex;
 
 use crate::error::Fault;
@@ -16,7 +16,7 @@ use crate::id::ProductId;
 use crate::ports::files::{self, FileTable, Listing, Reading};
 use crate::ports::parquet::hive_fields;
 use crate::ports::storage::PortStore;
-use crate::ports::text::TextFormat;
+use crate::ports::text::{self, TextFormat};
 use crate::ports::{Opened, PortSpec, contract, fault};
 
 /// Longest header line.
@@ -139,19 +139,11 @@ pub async fn start(
     batch_size: usize,
 ) -> Result<(BoxStream<'static, Result<Bytes>>, Decoder)> {
     let broken = |what: &str| DataFusionError::External(Box::new(fault::unreadable(&format.product, what.to_owned())));
-    let mut head = BytesMut::new();
-    let mut ended = false;
-    while !ended && head.len() <= MAX_HEADER && (head.len() < BYTE_ORDER_MARK.len() || format.header && format.header_end(&head).is_none())
-    {
-        match body.try_next().await? {
-            Some(bytes) => head.extend_from_slice(&bytes),
-            None => ended = true,
-        }
-    }
+    let enough = |head: &[u8]| head.len() >= BYTE_ORDER_MARK.len() && (!format.header || format.header_end(head).is_some());
+    let (mut head, ended) = text::head(&mut body, MAX_HEADER, enough).await?;
     if head.starts_with(BYTE_ORDER_MARK) {
         head.advance(BYTE_ORDER_MARK.len());
     }
-    let head = head.freeze();
     let file_columns: Vec<String> = if format.header {
         let end = match format.header_end(&head) {
             Some(end) => end,

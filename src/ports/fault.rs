@@ -5,11 +5,9 @@
 
 use std::error::Error as StdError;
 
-use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use datafusion::parquet::errors::ParquetError;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{ErrorKind, Fault, find_cause};
 use crate::id::ProductId;
 use crate::metering::LimitReached;
 
@@ -36,11 +34,11 @@ pub fn unsupported(product: &ProductId, what: &str) -> Fault {
 
 /// Turns whatever came from below a scan into what the reader may see. Faults that are already ours stay as they are.
 pub fn from_below(product: &ProductId, error: DataFusionError) -> DataFusionError {
-    if find::<Fault>(&error).is_some() || is_resource(&error) {
+    if find_cause::<Fault>(&error).is_some() || is_resource(&error) {
         return error;
     }
     // How a limit is worded is the query's business: it knows whose limit it was.
-    if let Some(limit) = find::<LimitReached>(&error) {
+    if let Some(limit) = find_cause::<LimitReached>(&error) {
         return DataFusionError::External(Box::new(limit.clone()));
     }
     DataFusionError::External(Box::new(unreadable(product, error)))
@@ -53,7 +51,7 @@ pub fn opened(product: &ProductId, error: DataFusionError) -> Fault {
             Ok(fault) => *fault,
             Err(inner) => unreadable(product, inner),
         },
-        other => match find::<Fault>(&other) {
+        other => match find_cause::<Fault>(&other) {
             Some(found) => copy(found).with_source(other),
             None => unreadable(product, other),
         },
@@ -77,45 +75,10 @@ fn is_resource(error: &DataFusionError) -> bool {
     matches!(error.find_root(), DataFusionError::ResourcesExhausted(_))
 }
 
-/// Finds an error of type `T` anywhere in the chain of causes.
-///
-/// `source()` alone is not enough: an `io::Error` hides the error it was made from, and some wrappers hand out their payload only by name.
-pub fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    for _ in 0..64 {
-        let current = next?;
-        if let Some(found) = current.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = inner(current).or_else(|| current.source());
-    }
-    None
-}
-
-fn inner<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        return io.get_ref().map(|e| e as &(dyn StdError + 'static));
-    }
-    if let Some(DataFusionError::External(inner)) = error.downcast_ref::<DataFusionError>() {
-        return Some(inner.as_ref());
-    }
-    if let Some(DataFusionError::Shared(inner)) = error.downcast_ref::<DataFusionError>() {
-        return Some(inner.as_ref());
-    }
-    if let Some(ArrowError::ExternalError(inner)) = error.downcast_ref::<ArrowError>() {
-        return Some(inner.as_ref());
-    }
-    if let Some(ParquetError::External(inner)) = error.downcast_ref::<ParquetError>() {
-        return Some(inner.as_ref());
-    }
-    if let Some(object_store::Error::Generic { source, .. }) = error.downcast_ref::<object_store::Error>() {
-        return Some(source.as_ref());
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
+    use datafusion::parquet::errors::ParquetError;
+
     use super::*;
     use crate::ports::testing::product;
 
@@ -125,15 +88,15 @@ mod tests {
         let store = object_store::Error::Generic { store: "x", source: Box::new(std::io::Error::other(limit)) };
         let error = DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(store))));
         let mapped = from_below(&product(), error);
-        assert_eq!(find::<LimitReached>(&mapped).map(|l| l.limit), Some(10));
-        assert!(find::<Fault>(&mapped).is_none(), "the product is not to blame");
+        assert_eq!(find_cause::<LimitReached>(&mapped).map(|l| l.limit), Some(10));
+        assert!(find_cause::<Fault>(&mapped).is_none(), "the product is not to blame");
     }
 
     #[test]
     fn a_foreign_error_is_replaced_and_kept_for_the_log_only() {
         let error = DataFusionError::Execution("cannot open /secret/place/x.parquet: cell 'Jane'".into());
         let mapped = from_below(&product(), error);
-        let fault = find::<Fault>(&mapped).expect("a fault");
+        let fault = find_cause::<Fault>(&mapped).expect("a fault");
         assert_eq!(fault.to_string(), "data of product claims.events cannot be read");
         assert_eq!(fault.kind(), ErrorKind::Storage);
         assert!(std::error::Error::source(fault).is_some());

@@ -256,7 +256,7 @@ async fn a_scan_limit_is_never_passed_and_not_blamed_on_the_product() {
                 Ok(answer) => assert_eq!((limit, answer.rows()), (bytes, 1000)),
                 Err(fault) => {
                     assert!(limit < bytes, "{fault:?}");
-                    assert_eq!(super::fault::find::<LimitReached>(&fault).map(|l| l.limit), Some(limit), "{fault:?}");
+                    assert_eq!(crate::error::find_cause::<LimitReached>(&fault).map(|l| l.limit), Some(limit), "{fault:?}");
                 }
             }
             drop(meter);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::listing::PartitionedFile;
@@ -24,7 +24,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::id::ProductId;
 use crate::ports::csv::{self, CsvFormat};
-use crate::ports::fault;
+use crate::ports::{fault, json};
 
 /// Bytes that may be read without one batch coming of it: a line without an end must not fill the memory.
 const MAX_PENDING: usize = 256 << 20;
@@ -145,7 +145,8 @@ impl FileOpener for TextOpener {
                     let (body, decoder) = csv::start(csv, body, &all, &decoded, batch_size).await?;
                     (body, Decoder::Csv(Box::new(decoder)))
                 }
-                TextFormat::Json(_) => {
+                TextFormat::Json(product) => {
+                    let body = json::start(product, body, &all).await?;
                     let builder = arrow::json::ReaderBuilder::new(Arc::clone(&decoded)).with_batch_size(batch_size);
                     (body, Decoder::Json(Box::new(builder.build_decoder()?)))
                 }
@@ -154,6 +155,18 @@ impl FileOpener for TextOpener {
             Ok(batches(body, decoder, product).map(move |batch| fit(&batch?, &wanted)).boxed())
         }))
     }
+}
+
+/// Reads the beginning of a file: until there is `enough` of it, or more than `most` bytes, or no more. Also says whether it is all.
+pub async fn head(body: &mut BoxStream<'static, Result<Bytes>>, most: usize, enough: impl Fn(&[u8]) -> bool) -> Result<(Bytes, bool)> {
+    let mut head = BytesMut::new();
+    while head.len() <= most && !enough(&head) {
+        match body.try_next().await? {
+            Some(bytes) => head.extend_from_slice(&bytes),
+            None => return Ok((head.freeze(), true)),
+        }
+    }
+    Ok((head.freeze(), false))
 }
 
 /// The text decoders know most types; the others are decoded as text and cast.

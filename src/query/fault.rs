@@ -4,12 +4,10 @@
 //! the engine only has text, by the phrases that it uses; what is not recognised becomes a fixed sentence, and the engine's own text goes
 //! to the log. Errors from below a scan arrive as types of our own and name the product only.
 
-use std::error::Error as StdError;
-
 use arrow::error::ArrowError;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{ErrorKind, Fault, causes};
 use crate::metering::LimitReached;
 
 use super::govern::BarrierError;
@@ -68,41 +66,11 @@ fn out_of_memory() -> Fault {
 
 /// A fault of ours that travelled through the engine.
 fn own_fault(error: &DataFusionError) -> Option<Fault> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(current) = next {
-        if let Some(fault) = current.downcast_ref::<Fault>() {
-            return Some(fault.without_source());
-        }
-        if let Some(limit) = current.downcast_ref::<LimitReached>() {
-            return Some(limit_fault(limit));
-        }
-        if let Some(barrier) = current.downcast_ref::<BarrierError>() {
-            return Some(barrier.to_fault());
-        }
-        next = inner_of(current);
-    }
-    None
-}
-
-/// The next cause. The engine's own `source()` leaves some of its boxes closed.
-fn inner_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    if let Some(engine) = error.downcast_ref::<DataFusionError>() {
-        return match engine {
-            DataFusionError::External(inner) => Some(inner.as_ref()),
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => Some(inner.as_ref()),
-            DataFusionError::Shared(inner) => Some(inner.as_ref()),
-            DataFusionError::ArrowError(inner, _) => Some(inner.as_ref()),
-            DataFusionError::ObjectStore(inner) => Some(inner.as_ref()),
-            DataFusionError::ParquetError(inner) => Some(inner.as_ref()),
-            DataFusionError::IoError(inner) => Some(inner),
-            DataFusionError::Collection(errors) => errors.first().map(|e| e as _),
-            _ => error.source(),
-        };
-    }
-    match error.downcast_ref::<ArrowError>() {
-        Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
-        _ => error.source(),
-    }
+    causes(error).find_map(|cause| {
+        let fault = cause.downcast_ref().map(Fault::without_source);
+        let limit = || cause.downcast_ref().map(limit_fault);
+        fault.or_else(limit).or_else(|| cause.downcast_ref().map(BarrierError::to_fault))
+    })
 }
 
 /// `53400`: the next read would have passed the limit.

@@ -16,7 +16,7 @@ mod output;
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, Visit, VisitMut, Visitor, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, VisitMut, VisitorMut};
 
 /// Empty common table expressions are found one after the other; more in a row than this are left to the planner.
 const ROUNDS: usize = 8;
@@ -35,53 +35,6 @@ pub(super) fn statement(statement: &mut Statement) {
     output::finish(statement);
     let left = ast::placeholders(statement);
     output::keep_parameters(statement, parameters.difference(&left));
-}
-
-/// Whether a statement is about the catalogs alone, so that it may be rewritten: every table that it names is one of theirs, or it names
-/// none and asks one of our functions or for a `reg…` type. Judged by the text only; a function in FROM is not a table.
-pub(super) fn is_about_catalogs(statement: &Statement) -> bool {
-    let mut relations = Relations::default();
-    let ControlFlow::Continue(()) = statement.visit(&mut relations);
-    !relations.other && (relations.catalog || relations.asks)
-}
-
-/// What a statement names.
-#[derive(Default)]
-struct Relations {
-    ctes: HashSet<String>,
-    catalog: bool,
-    other: bool,
-    asks: bool,
-}
-
-impl Visitor for Relations {
-    type Break = std::convert::Infallible;
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Self::Break> {
-        self.ctes.extend(query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| ast::folded(&cte.alias.name)));
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
-        if let TableFactor::Table { name, args: Some(_), .. } = factor {
-            self.asks |= ast::catalog_name(name).is_some_and(|name| super::is_function(&name));
-        }
-        if let TableFactor::Table { name, args: None, .. } = factor {
-            let parts = ast::parts(name);
-            match parts.as_slice() {
-                [name] if self.ctes.contains(name) => {}
-                [name] if super::exists("pg_catalog", name) => self.catalog = true,
-                [schema, _] if schema == "pg_catalog" || schema == "information_schema" => self.catalog = true,
-                _ => self.other = true,
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
-        self.asks |= expressions::asks_about_catalogs(expr);
-        ControlFlow::Continue(())
-    }
 }
 
 /// One walk over a statement, innermost parts first.

@@ -149,9 +149,7 @@ async fn ask_with(context: &SessionContext, sql: &str, parameters: Vec<ScalarVal
     let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|fault| fault.to_string())?;
     assert_eq!(parsed.len(), 1, "one statement at a time");
     let mut statement = parsed.remove(0);
-    if is_about_catalogs(&statement) {
-        rewrite(&mut statement);
-    }
+    rewrite(&mut statement);
     let rewritten = statement.to_string();
     let run = async {
         let mut plan = context.state().statement_to_plan(EngineStatement::Statement(Box::new(statement))).await?;

@@ -318,6 +318,21 @@ async fn the_statement_timeout_ends_rows_copies_and_portals() {
     assert_eq!(field(&messages[messages.len() - 2], b'C'), "57014");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_statement_timeout_covers_planning() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("SET statement_timeout = 50").await;
+    raw.until_ready().await;
+    // Sums that the limits let through, and that keep the planner busy for longer.
+    let sums = vec![vec!["id"; 900].join(" + "); 4].join(", ");
+    raw.query(&format!("SELECT {sums} FROM shop.numbers")).await;
+    let messages = raw.until_ready().await;
+    assert_eq!(field(&messages[messages.len() - 2], b'C'), "57014");
+    raw.query("SELECT 1").await;
+    assert_eq!(tags(&raw.until_ready().await), ["SELECT 1"]);
+}
+
 /// A Bind without values, with all columns in one format.
 fn bind(portal: &str, statement: &str, format: i16, bytes: &mut BytesMut) {
     let nothing = std::iter::empty::<()>();

@@ -31,12 +31,20 @@ struct Batch {
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
     waiters: Vec<oneshot::Sender<Settled>>,
+    /// A scan wants its progress written.
+    progress_asked: bool,
     close: Option<Option<oneshot::Sender<Settled>>>,
 }
 
 impl Batch {
     fn is_empty(&self) -> bool {
         self.settlements.is_empty() && self.late.is_empty() && self.decisions.is_empty() && self.progress.is_empty()
+    }
+
+    /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
+    fn urgent(&self) -> bool {
+        let calm = self.settlements.is_empty() && self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
+        !calm || self.decisions.len() + self.late.len() >= MAX_BATCH
     }
 
     fn take(&mut self, entry: Entry) {
@@ -47,7 +55,7 @@ impl Batch {
             }
             Entry::Late(settlement) => self.late.push(*settlement),
             Entry::Decisions(records) => self.decisions.extend(records),
-            Entry::Progress => {}
+            Entry::Progress => self.progress_asked = true,
             Entry::Close(done) => {
                 if let Some(Some(earlier)) = self.close.replace(done) {
                     self.waiters.push(earlier);
@@ -101,14 +109,17 @@ impl Writer {
         }
     }
 
-    /// Waits for the first entry or the next sweep, then takes whatever else is there: what queued up while the last transaction was
-    /// being flushed goes into this one together.
+    /// Waits until somebody waits, or for the next sweep, then takes whatever else is there: what queued up while the last transaction was
+    /// being flushed goes into this one together. Decisions alone are in no hurry: the end of their query follows them, and two flushes
+    /// for one query would make its reader wait for both.
     fn collect(&mut self) -> Batch {
         let mut batch = Batch::default();
-        match self.inbox.recv_timeout(self.next_sweep.saturating_duration_since(Instant::now())) {
-            Ok(entry) => self.accept(&mut batch, entry),
-            Err(RecvTimeoutError::Timeout) => return batch,
-            Err(RecvTimeoutError::Disconnected) => batch.close = Some(None),
+        while !batch.urgent() {
+            match self.inbox.recv_timeout(self.next_sweep.saturating_duration_since(Instant::now())) {
+                Ok(entry) => self.accept(&mut batch, entry),
+                Err(RecvTimeoutError::Timeout) => return batch,
+                Err(RecvTimeoutError::Disconnected) => batch.close = Some(None),
+            }
         }
         let gathered = Instant::now() + GATHER;
         for _ in 1..MAX_BATCH {

@@ -125,6 +125,14 @@ async fn a_foreign_header_breaks_the_contract() {
     let fault = World::new().query(&product, "SELECT count(*) FROM t").await.expect_err("a fault");
     assert_eq!(fault.message(), "data of product claims.events does not match its contract");
     assert_eq!(fault.detail(), Some("Column \"id\" is missing."));
+    let product = of(Format::Json);
+    product.write("a.json", "\n{\"a\": 1, \"b\": \"person\"}\n{\"id\": 2}\n");
+    for sql in ["SELECT count(*) FROM t", "SELECT name FROM t"] {
+        let fault = World::new().query(&product, sql).await.expect_err("a fault");
+        assert_eq!(fault.message(), "data of product claims.events does not match its contract");
+        assert_eq!(fault.detail(), Some("The first object of a file has none of the columns."));
+        assert_opaque(&fault, &product);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

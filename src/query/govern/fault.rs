@@ -7,15 +7,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
-use crate::error::{ErrorKind, Fault};
+use crate::error::{ErrorKind, Fault, find_cause};
 use crate::id::PortId;
 use crate::metering::LimitReached;
-
-/// How deep a chain of causes is followed.
-const MAX_CAUSES: usize = 64;
 
 /// Trouble below the barrier, with nothing of what is there.
 pub struct BarrierError(Box<Trouble>);
@@ -32,11 +28,11 @@ struct Trouble {
 impl BarrierError {
     /// What an error from below becomes.
     pub(super) fn from_below(port: &PortId, error: DataFusionError) -> Self {
-        if let Some(limit) = find::<LimitReached>(&error) {
+        if let Some(limit) = find_cause::<LimitReached>(&error) {
             let message = format!("scan limit of {} bytes reached", limit.limit);
             return Self::new(port, ErrorKind::ScanLimit, message, error);
         }
-        if let Some(fault) = find::<Fault>(&error).filter(|fault| speaks_of_the_port(fault.kind())) {
+        if let Some(fault) = find_cause::<Fault>(&error).filter(|fault| speaks_of_the_port(fault.kind())) {
             let (kind, message) = (fault.kind(), fault.message().to_owned());
             let (detail, hint) = (fault.detail().map(str::to_owned), fault.hint().map(str::to_owned));
             return Self(Box::new(Trouble { port: port.clone(), kind, message, detail, hint, cause: error.into() }));
@@ -122,27 +118,4 @@ fn speaks_of_the_port(kind: ErrorKind) -> bool {
             | ErrorKind::ShuttingDown
             | ErrorKind::Denied
     )
-}
-
-/// Finds an error of type `T` in the chain of causes, also where a wrapper hides the error that it was made from.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    for _ in 0..MAX_CAUSES {
-        let current = next?;
-        if let Some(found) = current.downcast_ref::<T>() {
-            return Some(found);
-        }
-        next = hidden(current).or_else(|| current.source());
-    }
-    None
-}
-
-fn hidden<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        return io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
-    }
-    match error.downcast_ref::<ArrowError>() {
-        Some(ArrowError::ExternalError(inner)) => Some(inner.as_ref()),
-        _ => None,
-    }
 }

@@ -145,7 +145,8 @@ impl Visitor for Expansion<'_> {
         self.visit_one()?;
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
             let Some(tables) = Self::of(&cte.query, &self.known, self.visits) else { return ControlFlow::Break(()) };
-            let known = self.known.entry(cte.alias.name.value.to_lowercase()).or_default();
+            // One that names no table is a plan all the same.
+            let known = self.known.entry(cte.alias.name.value.to_lowercase()).or_insert(1);
             *known = tables.max(*known);
         }
         ControlFlow::Continue(())

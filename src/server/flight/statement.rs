@@ -17,6 +17,7 @@ use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -35,6 +36,8 @@ pub(super) type DataStream = BoxStream<'static, Result<FlightData, Status>>;
 
 /// About how large a message of a result is. Clients take 4 MiB unless told otherwise, and the size is an estimate.
 const MESSAGE_SIZE: usize = 2 << 20;
+/// How many of them are made before the first is sent.
+const MESSAGES_AHEAD: usize = 2;
 
 /// What a statement needs and gives, as announced.
 #[derive(Debug)]
@@ -113,7 +116,7 @@ impl Flight {
             _running: running,
             _cancel_when_dropped: cancel_when_dropped,
         };
-        Ok(Answer { data: encode(&schema, told, sending.batches()), settings: None })
+        Ok(Answer { data: ahead(encode(&schema, told, sending.batches())), settings: None })
     }
 
     /// Runs a statement that gives no rows: the settings after it.
@@ -186,6 +189,32 @@ fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<Re
             message.app_metadata = told.clone();
         }
         Ok(message)
+    });
+    messages.boxed()
+}
+
+/// Runs a stream in a task of its own, so that what follows is read and encoded while what was encoded is sent. A panic there is an error
+/// here: an end that nobody announced must not look like the last row.
+fn ahead(mut messages: DataStream) -> DataStream {
+    let (sender, receiver) = mpsc::channel(MESSAGES_AHEAD);
+    let task = tokio::spawn(async move {
+        loop {
+            let next = tokio::select! {
+                next = messages.next() => next,
+                () = sender.closed() => return,
+            };
+            let Some(message) = next else { return };
+            if sender.send(message).await.is_err() {
+                return;
+            }
+        }
+    });
+    let messages = stream::unfold((receiver, Some(task)), |(mut receiver, task)| async move {
+        if let Some(message) = receiver.recv().await {
+            return Some((message, (receiver, task)));
+        }
+        let ended = task?.await;
+        ended.is_err().then(|| (Err(fault::status(Fault::internal("encoding a result panicked"))), (receiver, None)))
     });
     messages.boxed()
 }
@@ -284,6 +313,16 @@ mod tests {
         assert!(data.iter().all(|message| message.data_body.len() < 4 << 20));
         let told: Vec<_> = data.iter().filter(|message| !message.app_metadata.is_empty()).collect();
         assert_eq!(told.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_encoding_is_an_error_and_no_end() {
+        let messages = stream::once(async { Ok(FlightData::new()) }).chain(stream::once(async { panic!("a test's panic") }));
+        let sent: Vec<_> = ahead(messages.boxed()).collect().await;
+        let [Ok(_), Err(status)] = sent.as_slice() else { panic!("{sent:?}") };
+        assert_eq!(status.code(), tonic::Code::Internal);
+        let whole = stream::iter([Ok(FlightData::new()), Ok(FlightData::new())]);
+        assert_eq!(ahead(whole.boxed()).count().await, 2);
     }
 
     #[tokio::test]

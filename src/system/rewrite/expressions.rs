@@ -61,16 +61,6 @@ fn reader_of(data_type: &DataType) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Whether the expression asks the catalogs: by one of our functions, or by a cast to a `reg…` type.
-pub(super) fn asks_about_catalogs(expr: &Expr) -> bool {
-    match expr {
-        Expr::Function(_) => ast::called(expr).is_some_and(|name| functions::is_known(&name)),
-        Expr::Cast { data_type, .. } => reader_of(data_type).is_some(),
-        Expr::Identifier(ident) => keyword(ident).is_some(),
-        _ => false,
-    }
-}
-
 /// Whether the expression is a function that the parser took for a column.
 pub(super) fn is_keyword(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(ident) if keyword(ident).is_some())
@@ -308,7 +298,13 @@ fn subquery(query: &mut Query) -> Option<Expr> {
     }
     let select = ast::only_select_mut(query)?;
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    if grouped || select.from.is_empty() || select.distinct.is_some() {
+    // Of what a user made up in the statement itself, more than one row is an error that must stay one.
+    let by_key = !select.from.is_empty()
+        && select.from.iter().all(|tables| {
+            let mut factors = std::iter::once(&tables.relation).chain(tables.joins.iter().map(|join| &join.relation));
+            factors.all(is_catalog)
+        });
+    if grouped || !by_key || select.distinct.is_some() {
         return None;
     }
     let item = select.projection.first_mut()?;
@@ -319,6 +315,11 @@ fn subquery(query: &mut Query) -> Option<Expr> {
         _ => {}
     }
     None
+}
+
+fn is_catalog(factor: &TableFactor) -> bool {
+    let listed = |name: &str| shape::pg_catalog().contains_key(name) || shape::information_schema().contains_key(name);
+    matches!(factor, TableFactor::Table { name, args: None, .. } if ast::catalog_name(name).is_some_and(|name| listed(&name)))
 }
 
 /// `FROM current_schema()`: a function that gives one value is a subquery of one row.
