@@ -505,6 +505,24 @@ async fn statements_and_portals_have_postgres_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_results_come_whole_and_in_order() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    let sql = "SELECT a.id, b.id FROM shop.numbers a, shop.numbers b WHERE b.id <= 30 ORDER BY 1, 2";
+    let expected: String = (1..=1000).flat_map(|a| (1..=30).map(move |b| format!("{a}\t{b}\n"))).collect();
+    let copied: Vec<_> = client.copy_out(&format!("COPY ({sql}) TO STDOUT")).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(copied.concat(), expected.as_bytes());
+    let rows = client.text_rows(sql).await.unwrap();
+    let told: String = rows.iter().map(|row| format!("{}\t{}\n", row[0].as_deref().unwrap(), row[1].as_deref().unwrap())).collect();
+    assert_eq!(told, expected);
+    // Rows that come to more than is encoded ahead.
+    let wide = "COPY (SELECT id, repeat(word, 3000) FROM shop.numbers ORDER BY id) TO STDOUT (FORMAT csv)";
+    let copied: Vec<_> = client.copy_out(wide).await.unwrap().try_collect().await.unwrap();
+    let expected = (1..=1000).map(|id| format!("{id},{}\n", format!("word {id}").repeat(3000)));
+    assert!(copied.concat() == expected.collect::<String>().as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn copy_sends_text_csv_and_binary() {
     let gateway = shop().start().await;
     let client = gateway.pg("alice").await;

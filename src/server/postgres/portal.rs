@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -14,7 +15,7 @@ use tokio::io::AsyncWrite;
 
 use super::cancel::{Halt, Running};
 use super::encode::copy::Copier;
-use super::encode::{self, Output, Style};
+use super::encode::{self, Column, Output, Style, Unwritable};
 use super::params::Parameter;
 use super::reply::Outbox;
 use super::types;
@@ -101,13 +102,65 @@ pub struct Cursor {
 
 /// Where rows go.
 #[derive(Debug)]
-pub enum Sink<'a, 'b> {
+pub enum Sink<'a> {
     /// As DataRow messages.
     Rows,
     /// As COPY.
-    Copy(&'a mut Copier<'b>),
+    Copy(&'a mut Copier),
     /// Nowhere: MOVE.
     Nowhere,
+}
+
+/// Batches that are encoded at once, where all rows are wanted.
+const ENCODERS: usize = 2;
+/// Bytes that are encoded ahead of each. Rows that come to more are encoded as they are sent.
+const AHEAD: usize = 2 << 20;
+/// Cells that are not worth a task.
+const FEW_CELLS: usize = 4096;
+
+/// The first rows of a batch, encoded, and what encodes the rest.
+struct Encoded {
+    bytes: Vec<u8>,
+    batch: RecordBatch,
+    done: usize,
+    writer: Writer,
+}
+
+impl Sink<'_> {
+    /// What writes the next batch in a task of its own; `None` where nothing is written.
+    fn fork(&mut self, rows: usize) -> Option<Writer> {
+        match self {
+            Sink::Rows => Some(Writer::Rows),
+            Sink::Copy(copier) => Some(Writer::Copy(copier.fork(rows))),
+            Sink::Nowhere => None,
+        }
+    }
+}
+
+/// A [`Sink`] of its own.
+enum Writer {
+    Rows,
+    Copy(Copier),
+}
+
+impl Writer {
+    fn row(&mut self, columns: &[Column<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+        match self {
+            Self::Rows => encode::data_row(columns, row, out),
+            Self::Copy(copier) => copier.row(columns, row, out),
+        }
+    }
+
+    fn encode(mut self, batch: RecordBatch, outputs: &[Output], style: &Style) -> Result<Encoded, Fault> {
+        let (mut bytes, mut done) = (Vec::new(), 0);
+        let columns = encode::columns(&batch, outputs, style)?;
+        while done < batch.num_rows() && bytes.len() < AHEAD {
+            self.row(&columns, done, &mut bytes)?;
+            done += 1;
+        }
+        drop(columns);
+        Ok(Encoded { bytes, batch, done, writer: self })
+    }
 }
 
 impl Cursor {
@@ -118,20 +171,23 @@ impl Cursor {
 
     /// The columns.
     pub fn schema(&self) -> SchemaRef {
-        std::sync::Arc::clone(self.rows.schema())
+        Arc::clone(self.rows.schema())
     }
 
     /// Sends at most so many rows; says how many there were, and whether those were the last.
     pub async fn pump<W: AsyncWrite + Unpin>(
         &mut self,
         outbox: &mut Outbox<W>,
-        mut sink: Sink<'_, '_>,
+        mut sink: Sink<'_>,
         outputs: &[Output],
         style: &Style,
         most: u64,
     ) -> Result<(u64, bool), Halt> {
         let mut sent = 0;
         while sent < most {
+            if most == u64::MAX && self.batch.is_none() && !self.ended && !matches!(sink, Sink::Nowhere) {
+                return Ok((sent + self.pump_all(outbox, sink, outputs, style).await?, true));
+            }
             let Some(batch) = self.current().await? else { return Ok((sent, true)) };
             let wanted = usize::try_from(most - sent).unwrap_or(usize::MAX);
             let end = batch.num_rows().min(self.offset.saturating_add(wanted));
@@ -150,8 +206,61 @@ impl Cursor {
                 }
             }
             self.offset = end;
+            if self.offset == batch.num_rows() {
+                self.batch = None;
+            }
         }
         Ok((sent, false))
+    }
+
+    /// Sends all rows that are left, and says how many. They are encoded in tasks of their own, in order, so that a connection is not bound
+    /// to what one processor can encode and send.
+    async fn pump_all<W: AsyncWrite + Unpin>(
+        &mut self,
+        outbox: &mut Outbox<W>,
+        mut sink: Sink<'_>,
+        outputs: &[Output],
+        style: &Style,
+    ) -> Result<u64, Halt> {
+        let (shared, style) = (Arc::<[Output]>::from(outputs), *style);
+        let mut encoding = self
+            .rows
+            .by_ref()
+            .map(|batch| {
+                let job = batch.map(|batch| (sink.fork(batch.num_rows()), batch));
+                let outputs = Arc::clone(&shared);
+                async move {
+                    let (Some(writer), batch) = job? else { return Err(Fault::internal("rows for nobody")) };
+                    if batch.num_rows().saturating_mul(outputs.len()) < FEW_CELLS {
+                        return writer.encode(batch, &outputs, &style);
+                    }
+                    tokio::spawn(async move { writer.encode(batch, &outputs, &style) }).await.map_err(Fault::internal)?
+                }
+            })
+            .buffered(ENCODERS);
+        let mut sent = 0;
+        while let Some(encoded) = self.running.wait(encoding.next()).await? {
+            let Encoded { bytes, batch, done, mut writer } = encoded?;
+            if outbox.buffer.is_empty() {
+                outbox.buffer = bytes;
+            } else {
+                outbox.buffer.extend_from_slice(&bytes);
+            }
+            let columns = encode::columns(&batch, &shared, &style)?;
+            for row in done..batch.num_rows() {
+                if outbox.is_full() {
+                    self.running.wait(outbox.flush()).await??;
+                }
+                writer.row(&columns, row, &mut outbox.buffer)?;
+            }
+            if outbox.is_full() {
+                self.running.wait(outbox.flush()).await??;
+            }
+            sent += batch.num_rows() as u64;
+        }
+        drop(encoding);
+        self.ended = true;
+        Ok(sent)
     }
 
     /// The batch with the next row.

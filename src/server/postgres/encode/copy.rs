@@ -1,5 +1,7 @@
 //! COPY … TO STDOUT: text, csv and binary, one CopyData message a row.
 
+use std::sync::Arc;
+
 use super::{Column, Format, Output, Unwritable, framed};
 use crate::error::{ErrorKind, Fault};
 use crate::query::{CopyFormat, CopyOptions};
@@ -8,20 +10,20 @@ use crate::query::{CopyFormat, CopyOptions};
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 
 /// Writes the rows of one COPY.
-#[derive(Debug)]
-pub struct Copier<'a> {
-    options: &'a CopyOptions,
-    names: Vec<String>,
-    forced: Vec<bool>,
+#[derive(Debug, Clone)]
+pub struct Copier {
+    options: Arc<CopyOptions>,
+    names: Arc<[String]>,
+    forced: Arc<[bool]>,
     begun: bool,
     /// A value before it is escaped.
     scratch: Vec<u8>,
 }
 
-impl<'a> Copier<'a> {
+impl Copier {
     /// Checks the options against the columns.
-    pub fn new(options: &'a CopyOptions, outputs: &[Output]) -> Result<Self, Fault> {
-        let names: Vec<String> = outputs.iter().map(|output| output.name.clone()).collect();
+    pub fn new(options: &CopyOptions, outputs: &[Output]) -> Result<Self, Fault> {
+        let names: Arc<[String]> = outputs.iter().map(|output| output.name.clone()).collect();
         let forced = match &options.force_quote {
             None => vec![false; names.len()],
             Some(all) if all.is_empty() => vec![true; names.len()],
@@ -33,7 +35,7 @@ impl<'a> Copier<'a> {
                 names.iter().map(|name| some.contains(name)).collect()
             }
         };
-        Ok(Self { options, names, forced, begun: false, scratch: Vec::new() })
+        Ok(Self { options: Arc::new(options.clone()), names, forced: forced.into(), begun: false, scratch: Vec::new() })
     }
 
     /// In which format the columns must be written.
@@ -55,7 +57,7 @@ impl<'a> Copier<'a> {
                     out.push(self.options.delimiter);
                 }
                 match self.options.format {
-                    CopyFormat::Csv => csv(name.as_bytes(), self.options, false, self.names.len() == 1, out),
+                    CopyFormat::Csv => csv(name.as_bytes(), &self.options, false, self.names.len() == 1, out),
                     _ => escape(name.as_bytes(), self.options.delimiter, out),
                 }
             }
@@ -83,6 +85,13 @@ impl<'a> Copier<'a> {
                 framed(b'd', out, |out| text_row(options, forced, scratch, columns, row, out))
             }
         }
+    }
+
+    /// One that writes the next `rows` rows elsewhere, while this one goes on behind them.
+    pub fn fork(&mut self, rows: usize) -> Self {
+        let fork = self.clone();
+        self.begun |= rows > 0;
+        fork
     }
 
     /// Appends what comes after the rows.
