@@ -52,31 +52,30 @@ fn plain_array(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> 
 /// What `cast` does, with short values, which most are, copied at a fixed width and without a call for each.
 fn plain_views<V: ByteViewType, P: ByteArrayType<Offset = i32>>(views: &GenericByteViewArray<V>) -> Result<ArrayRef, ArrowError> {
     const INLINE: usize = 12;
-    let lengths = || views.views().iter().enumerate().map(|(row, view)| if views.is_null(row) { 0 } else { *view as u32 as usize });
-    let total: usize = lengths().sum();
+    let total: usize = views.lengths().map(|length| length as usize).sum();
     if i32::try_from(total).is_err() {
         return Err(ArrowError::OffsetOverflowError(total));
     }
-    let offsets = OffsetBuffer::<i32>::from_lengths(lengths());
-    let mut values = vec![0; total + INLINE];
-    for (row, (view, start)) in views.views().iter().zip(offsets.iter()).enumerate() {
-        let start = usize::try_from(*start).unwrap_or_default();
+    let mut values: Vec<u8> = Vec::with_capacity(total + INLINE);
+    let mut offsets: Vec<i32> = Vec::with_capacity(views.len() + 1);
+    offsets.push(0);
+    for (row, view) in views.views().iter().enumerate() {
         let length = *view as u32 as usize;
         if views.is_null(row) {
-            continue;
-        }
-        if length <= INLINE {
-            // What is beyond the value is written over by the next one, or cut off.
-            if let (Some(place), Some(inline)) = (values.get_mut(start..start + INLINE), view.to_le_bytes().get(4..)) {
-                place.copy_from_slice(inline);
-            }
-        } else if let Some(place) = values.get_mut(start..start + length) {
+            // Nothing, whatever lies there.
+        } else if length <= INLINE {
+            let end = values.len() + length;
+            let [_, _, _, _, inline @ ..] = view.to_le_bytes();
+            values.extend_from_slice(&inline);
+            values.truncate(end);
+        } else {
             let value: &[u8] = views.value(row).as_ref();
-            place.copy_from_slice(value);
+            values.extend_from_slice(value);
         }
+        // It is at most `total`, which fits.
+        offsets.push(values.len() as i32);
     }
-    values.truncate(total);
-    Ok(Arc::new(GenericByteArray::<P>::try_new(offsets, values.into(), views.nulls().cloned())?))
+    Ok(Arc::new(GenericByteArray::<P>::try_new(OffsetBuffer::new(offsets.into()), values.into(), views.nulls().cloned())?))
 }
 
 fn plain_field(field: &FieldRef) -> FieldRef {
