@@ -4,6 +4,7 @@
 //! each in a short transaction of its own. That is a consistent picture in bounded memory, and a slow reader never keeps the writer from
 //! tidying its log. Connections are read-only; the writer is not asked.
 
+mod coarse;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 use super::journal::FILE;
 use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
+use crate::id::DomainName;
 
 pub(crate) use table::{fixed_table, paged_table};
 
@@ -89,16 +91,23 @@ pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     path: PathBuf,
+    /// Whose member reads it, where not everything is for them: what they read of other domains' filtered products is rounded up.
+    reader: Option<DomainName>,
 }
 
 impl Ledger {
     /// The journal of a state folder.
     pub(crate) fn in_folder(state: &Path) -> Self {
-        Self { path: state.join(FILE) }
+        Self::at(&state.join(FILE))
     }
 
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), reader: None }
+    }
+
+    /// The same figures as a member of a domain may see them.
+    pub(crate) fn as_seen_from(self, domain: &DomainName) -> Self {
+        Self { reader: Some(domain.clone()), ..self }
     }
 
     /// Whether there is one at all.
@@ -111,6 +120,9 @@ impl Ledger {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
+        if let Some(domain) = &self.reader {
+            coarse::round_up(&connection, domain).map_err(cannot_read)?;
+        }
         Ok(connection)
     }
 
@@ -142,8 +154,9 @@ impl Walk {
     /// Begins one: the rows that are there now and for which `condition` holds, in which `values` are `?1`, `?2`, ….
     pub(crate) fn begin(ledger: &Ledger, columns: &'static [Column], table: &str, condition: &str, values: Vec<Value>) -> Result<Self> {
         let connection = ledger.connect()?;
-        let last =
-            connection.query_row(&format!("SELECT coalesce(max(entry), 0) FROM {table}"), [], |row| row.get(0)).map_err(cannot_read)?;
+        let last = connection
+            .query_row(&format!("SELECT coalesce(max(entry), 0) FROM main.{table}"), [], |row| row.get(0))
+            .map_err(cannot_read)?;
         let list: Vec<&str> = columns.iter().map(|column| column.sql).collect();
         let (from, to) = (values.len() + 1, values.len() + 2);
         let sql = format!(

@@ -2,6 +2,7 @@
 //!
 //! Members of `finops-reader` see everything. Everybody else sees what concerns their own domain: usage and costs where it is the consumer
 //! or the producer, whole queries and budgets only where it is the consumer, because a query's total says something about what else it read.
+//! What they read of another domain's product with its rows filtered is rounded up (`metering::ledger`): bytes would weigh hidden rows.
 
 use std::sync::Arc;
 
@@ -122,8 +123,11 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 }
 
 fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
-    let ledger = Ledger::at(journal.path());
     let whose = Whose::of(principal, READERS);
+    let ledger = match &whose {
+        Whose::All => Ledger::at(journal.path()),
+        Whose::Domain(domain) => Ledger::at(journal.path()).as_seen_from(domain),
+    };
     match name {
         "usage" => {
             let (condition, values) = whose.either();

@@ -312,6 +312,8 @@ fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Resu
         let id = Uuid::now_v7().as_simple().to_string();
         transaction.execute("INSERT INTO gateway VALUES (1, ?1, ?2)", params![id, now.timestamp_micros()])?;
     }
+    // Readers of the ledger ask what was decided for each of its rows.
+    transaction.execute_batch("CREATE INDEX IF NOT EXISTS decisions_of_query ON decisions (query_id)")?;
     transaction.execute("INSERT INTO boots (started_at) VALUES (?1)", [now.timestamp_micros()])?;
     let boot = transaction.last_insert_rowid();
     let gateway_id = transaction.query_row("SELECT gateway_id FROM gateway", [], |row| row.get(0))?;

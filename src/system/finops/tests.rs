@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Outcome, Protocol, QueryStart, ReadKind};
+use crate::metering::{DecisionRecord, Outcome, Protocol, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -34,7 +34,26 @@ fn principal(name: &str, own: &str, groups: &[&str]) -> Principal {
     Principal { name: PrincipalName::new(name), domain: domain(own), groups, attributes: Default::default() }
 }
 
+fn decided(journal: &Journal, query_id: QueryId, product: &str, filters: &[&str]) -> DecisionRecord {
+    DecisionRecord {
+        decided_at: journal.now(),
+        query_id,
+        principal: PrincipalName::new("someone"),
+        consumer_domain: domain("marketing"),
+        product: product.into(),
+        permitted: true,
+        reasons: vec![],
+        row_filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        masks: vec!["ssn=email".into()],
+        policy_revision: "r1".into(),
+    }
+}
+
 async fn query(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]) {
+    query_with(journal, consumer, reads, &[]).await;
+}
+
+async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)], filters: &[&str]) {
     let price = Price {
         id: "standard".into(),
         from: journal.now().date_naive(),
@@ -57,8 +76,10 @@ async fn query(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]) {
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
     };
+    let query_id = start.query_id;
     let account = journal.begin(start).expect("begins");
     for (producer, product, bytes) in reads {
+        journal.decisions(vec![decided(journal, query_id, &format!("{producer}.{product}"), filters)]);
         let product = ProductId { domain: domain(producer), product: ProductName::new(product).expect("name") };
         let port = PortId { product, major: 1, port: PortName::new("sql").expect("name") };
         let meter = account.meter(&port, "1.0.0", "v7");
@@ -173,6 +194,45 @@ async fn a_budget_is_shown_against_what_this_month_has_cost_to_the_domain_it_bin
         assert_eq!(world.sql(&who, "SELECT * FROM budgets").await, want);
     }
     assert_eq!(world.sql(&principal("k", "claims", &[]), "SELECT * FROM budgets").await, "");
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_filtered_product_is_rounded_up_for_its_reader_and_exact_for_owner_and_finance() {
+    let world = world().await;
+    const SQL: &str = "SELECT bytes_scanned, bytes_from_storage, bytes_from_cache, bytes_metadata, storage_requests, cost FROM usage
+        WHERE product = 'notes' ORDER BY usage_id";
+    for bytes in [1, 3_000_000, 4 << 20, (4 << 20) + 1] {
+        query_with(&world.journal, "marketing", &[("claims", "notes", bytes)], &["region = $region"]).await;
+    }
+    let marketing = principal("m", "marketing", &[]);
+    let told = |mib: u64, cost: &str| format!("{0} {0} 0 1048576 64 {cost}", mib << 20);
+    // 1024 a tebibyte is a millionth for 1 KiB and a bit: a mebibyte costs 0.000976…, told as 0.000977.
+    let rounded = [told(1, "0.000977000000000"), told(4, "0.003907000000000"), told(4, "0.003907000000000"), told(8, "0.007813000000000")];
+    assert_eq!(world.sql(&marketing, SQL).await, rounded.join("\n"));
+    let bytes = "SELECT bytes_scanned FROM usage WHERE product = 'notes' ORDER BY usage_id";
+    for who in [principal("k", "claims", &[]), principal("c", "policy", &[READERS])] {
+        assert_eq!(world.sql(&who, bytes).await, "1\n3000000\n4194304\n4194305");
+    }
+    // Totals are those of what is told.
+    let total = "SELECT bytes_scanned FROM monthly_costs WHERE product = 'notes'";
+    assert_eq!(world.sql(&marketing, total).await, (17 << 20).to_string());
+    assert_eq!(world.sql(&principal("k", "claims", &[]), total).await, "11388610");
+    let queries = "SELECT DISTINCT bytes_scanned FROM queries WHERE bytes_scanned < 100000000 ORDER BY 1";
+    assert_eq!(world.sql(&marketing, queries).await, "1048576\n4194304\n8388608");
+    // A product whose rows are all shown is told exactly, masked or not.
+    assert_eq!(world.sql(&marketing, "SELECT bytes_scanned FROM usage WHERE product = 'fraud'").await, GIB.to_string());
+}
+
+#[tokio::test]
+async fn what_the_audit_does_not_have_is_rounded_up() {
+    let world = world().await;
+    let operator = rusqlite::Connection::open(world.journal.path()).expect("opens");
+    operator.execute("DELETE FROM decisions", []).expect("prunes");
+    let sql = "SELECT bytes_scanned FROM usage WHERE producer_domain = 'finance'";
+    query(&world.journal, "marketing", &[("finance", "small", 5)]).await;
+    operator.execute("DELETE FROM decisions", []).expect("prunes");
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, "536870912\n1048576");
+    assert_eq!(world.sql(&principal("f", "finance", &[]), sql).await, "536870912\n5");
 }
 
 #[tokio::test]

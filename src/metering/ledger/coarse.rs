@@ -1,0 +1,51 @@
+//! What a reader is told of their own bill for a product whose rows are filtered for them.
+//!
+//! How many bytes a query read depends on rows that its reader may not see: a predicate on a column of the layout, asked again and again,
+//! would weigh them. So such figures are rounded up to a power of two of mebibytes. The owner and finance see them as they are, and what
+//! is charged is exact: only this telling of it is not.
+
+use rusqlite::Connection;
+
+use crate::id::DomainName;
+
+/// A view in front of the ledger's rows, under their own name, for this connection alone.
+///
+/// A row is told exactly where the reader's domain owns the product, or where the audit has it that no row was filtered. What the audit does
+/// not have is rounded. A cost is that of the rounded bytes, up to a millionth.
+const VIEW: &str = "
+    CREATE TEMP TABLE reader (domain TEXT NOT NULL);
+    CREATE TEMP VIEW usage AS
+    SELECT entry, boot, seq, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol, application_name,
+        producer_domain, product, port, product_version, table_version,
+        iif(filtered, scanned, bytes_from_storage) AS bytes_from_storage,
+        iif(filtered, 0, bytes_from_cache) AS bytes_from_cache,
+        iif(filtered, metadata, bytes_metadata) AS bytes_metadata,
+        iif(filtered, requests, storage_requests) AS storage_requests,
+        rows_returned, outcome, price_id, unit_price, currency,
+        iif(filtered, iif(owed, CAST(ceiling_of AS INTEGER) + 1, 0), cost_micros) AS cost_micros,
+        iif(filtered, 0, cost_rest) AS cost_rest
+    FROM (
+        SELECT *, coalesce(CAST(unit_price AS REAL), 0.0) * scanned / 1099511.627776 AS ceiling_of,
+            unit_price IS NOT NULL AND (outcome = 'completed' OR cost_micros + cost_rest > 0) AS owed
+        FROM (
+            SELECT *,
+                producer_domain <> (SELECT domain FROM reader) AND coalesce((
+                    SELECT max(d.row_filters <> '[]' OR NOT d.permitted) FROM main.decisions d
+                    WHERE d.query_id = u.query_id AND d.product = u.producer_domain || '.' || u.product), 1) AS filtered,
+                (WITH RECURSIVE p (b) AS (VALUES (1048576) UNION ALL SELECT b * 2 FROM p WHERE b < u.bytes_from_storage + u.bytes_from_cache)
+                    SELECT max(b) FROM p) AS scanned,
+                (WITH RECURSIVE p (b) AS (VALUES (1048576) UNION ALL SELECT b * 2 FROM p WHERE b < u.bytes_metadata)
+                    SELECT max(b) FROM p) AS metadata,
+                (WITH RECURSIVE p (b) AS (VALUES (64) UNION ALL SELECT b * 2 FROM p WHERE b < u.storage_requests)
+                    SELECT max(b) FROM p) AS requests
+            FROM main.usage u));
+";
+
+/// Puts the view in front.
+pub(super) fn round_up(connection: &Connection, domain: &DomainName) -> rusqlite::Result<()> {
+    // The file is opened for reading only; what is temporary is in memory.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.execute_batch(VIEW)?;
+    connection.execute("INSERT INTO temp.reader VALUES (?1)", [domain.as_str()])?;
+    Ok(())
+}
