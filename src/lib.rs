@@ -1,5 +1,9 @@
 //! meshgate: the SQL gateway of a data mesh.
 
+// The gateway's own tests are run against broken builds of it too: see `mutants`.
+#[cfg(test)]
+extern crate self as meshgate;
+
 pub mod app;
 pub mod catalog;
 pub mod cli;
@@ -16,3 +20,19 @@ pub mod query;
 pub mod server;
 pub mod system;
 pub mod telemetry;
+
+#[cfg(test)]
+mod mutants;
+
+#[cfg(test)]
+#[path = "../tests/gateway/harness.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod harness;
+#[cfg(test)]
+#[path = "../tests/gateway/pairs/suite.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod pairs;
+#[cfg(test)]
+#[path = "../tests/gateway/raw.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod raw;

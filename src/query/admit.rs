@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_lane_waits_a_full_queue_refuses_and_other_domains_pass() {
+    async fn d4_a_full_lane_waits_a_full_queue_refuses_and_other_domains_pass() {
         let admission = Arc::new(Admission::default());
         let (claims, policy) = (DomainName::new("claims").unwrap(), DomainName::new("policy").unwrap());
         let cancel = CancellationToken::new();

@@ -34,11 +34,16 @@ use crate::id::PortId;
 use crate::policy::{Mask, MaskKeys, Permit};
 use crate::ports::{OpenPort, Scope};
 
+use exec::Deal;
 pub use exec::GovernedExec;
 pub use fault::BarrierError;
 
 /// The name of the governed table within its own, separate plan. No reader sees it.
 const INNER: &str = "product";
+
+/// Into how many times more partitions than threads a filtered product is cut below the barrier: they are handed on in order, so each should be
+/// small enough to wait in memory for the one before it.
+const SLICES: usize = 8;
 
 /// A step that a finished plan of scans goes through before it runs.
 type Finish = Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> + Send + Sync>;
@@ -52,6 +57,7 @@ pub struct GovernedTable {
     keys: MaskKeys,
     prunable: BTreeSet<String>,
     planner: Arc<SessionState>,
+    threads: usize,
     running: Arc<RuntimeEnv>,
     finish: Finish,
 }
@@ -81,20 +87,31 @@ impl GovernedTable {
         planner: Arc<SessionState>,
         (running, finish): (Arc<RuntimeEnv>, Finish),
     ) -> Self {
+        let threads = planner.config().target_partitions();
         let mut own = planner.as_ref().clone();
+        let options = own.config_mut().options_mut();
         // Rows come in the order of the files. Dealt out to several threads, they would come in an order that depends on the timing of hidden ones.
-        own.config_mut().options_mut().optimizer.enable_round_robin_repartition = false;
+        options.optimizer.enable_round_robin_repartition = false;
+        if permit.filter().is_some() {
+            options.execution.target_partitions = threads * SLICES;
+        }
         let planner = Arc::new(own);
         let all = inner.schema();
         let schema = permit.governed_schema(&all);
-        let is_clear = |name: &String| !permit.masks().contains_key(name);
+        let is_clear = |name: &String| {
+            #[cfg(test)]
+            if crate::mutants::is("mask after filter") {
+                return true;
+            }
+            !permit.masks().contains_key(name)
+        };
         // Where rows are hidden, reading less because of the reader's predicate tells of the hidden rows' values; only what the layout
         // keeps in separate files anyway may do that.
         let prunable = match permit.filter() {
             None => all.fields().iter().map(|field| field.name().clone()).filter(is_clear).collect(),
             Some(_) => partition_columns.iter().filter(|name| is_clear(name)).cloned().collect(),
         };
-        Self { port, inner, schema, permit, keys, prunable, planner, running, finish }
+        Self { port, inner, schema, permit, keys, prunable, planner, threads, running, finish }
     }
 
     /// Scan, filter of the policy, leakproof filters of the reader, needed columns: planned with the gateway's session alone.
@@ -107,6 +124,16 @@ impl GovernedTable {
     fn logical(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<LogicalPlan> {
         let all = self.inner.schema();
         let mut plan = LogicalPlanBuilder::scan(INNER, provider_as_source(Arc::clone(&self.inner)), None)?;
+        #[cfg(test)]
+        if let (Some(limit), true) = (limit, crate::mutants::is("limit passed through")) {
+            plan = plan.limit(0, Some(limit))?;
+        }
+        #[cfg(test)]
+        if crate::mutants::is("exact pushdown") {
+            for filter in filters {
+                plan = plan.filter(crate::mutants::unqualified(filter)?)?;
+            }
+        }
         if let Some(policy) = self.permit.filter() {
             plan = plan.filter(policy.clone())?;
         }
@@ -166,6 +193,10 @@ impl TableProvider for GovernedTable {
 
     /// Never exact: the reader's own filter stays above the barrier, so that no answer depends on what was let through.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        #[cfg(test)]
+        if crate::mutants::is("exact pushdown") {
+            return Ok(vec![TableProviderFilterPushDown::Exact; filters.len()]);
+        }
         let all = self.inner.schema();
         let verdict = |filter: &&Expr| match leakproof::translate(filter, &self.prunable, &all) {
             Some(_) => TableProviderFilterPushDown::Inexact,
@@ -189,11 +220,16 @@ impl TableProvider for GovernedTable {
         let inner = planned
             .map_err(|_| BarrierError::internal(&self.port, "planning panicked"))?
             .map_err(|error| BarrierError::from_below(&self.port, error))?;
+        #[cfg(test)]
+        if crate::mutants::is("naive filter") && masks.iter().all(Option::is_none) {
+            return Ok(inner);
+        }
         let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        let partitions = self.planner.config().target_partitions();
-        // Where rows are hidden, batches are cut anew: their number and size must not tell how many rows were dropped between them.
-        let batch_rows = self.permit.filter().map(|_| self.planner.config().batch_size());
-        Ok(Arc::new(GovernedExec::new(inner, veil, self.task_context(), partitions, batch_rows)))
+        let deal = match self.permit.filter() {
+            None => Deal::Spread(self.threads),
+            Some(_) => Deal::InOrder { batch_rows: self.planner.config().batch_size(), threads: self.threads },
+        };
+        Ok(Arc::new(GovernedExec::new(inner, veil, self.task_context(), deal)))
     }
 }
 

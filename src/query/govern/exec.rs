@@ -12,7 +12,7 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
@@ -40,6 +40,10 @@ impl Veil {
                 Some(mask) => mask.apply(column, &self.keys)?,
                 None => Arc::clone(column),
             };
+            #[cfg(test)]
+            if crate::mutants::is("no scrub") {
+                return arrow::compute::cast(&shown, field.data_type());
+            }
             scrub::rebuild(&shown, field.data_type())
         });
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -50,39 +54,78 @@ impl Veil {
     }
 }
 
+/// Batches of one partition that may wait for the partitions before it.
+const READ_AHEAD: usize = 64;
+
+/// How the governed rows are dealt out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Deal {
+    /// Nothing is hidden but values: our partitions are those below, as many as the gateway has.
+    Spread(usize),
+    /// Rows are hidden. Which file, and so which partition, a row comes from depends on the hidden ones; so do the sizes of batches. There is
+    /// one partition, in the order of the files, in batches cut anew; `threads` partitions are read at once below.
+    InOrder { batch_rows: usize, threads: usize },
+}
+
 /// A governed product in a plan. A leaf: no optimiser rule, no EXPLAIN and no metric goes past it. It says nothing about its rows: no
-/// statistics, no order, no constants, and as many partitions as the gateway has, however many files there are.
+/// statistics, no order, no constants, and a number of partitions that does not depend on how many files there are.
 pub struct GovernedExec {
     inner: Arc<dyn ExecutionPlan>,
     veil: Veil,
     context: Arc<TaskContext>,
-    batch_rows: Option<usize>,
+    deal: Deal,
     properties: Arc<PlanProperties>,
 }
 
 impl GovernedExec {
-    pub(super) fn new(
-        inner: Arc<dyn ExecutionPlan>,
-        veil: Veil,
-        context: Arc<TaskContext>,
-        partitions: usize,
-        batch_rows: Option<usize>,
-    ) -> Self {
+    pub(super) fn new(inner: Arc<dyn ExecutionPlan>, veil: Veil, context: Arc<TaskContext>, deal: Deal) -> Self {
+        let partitions = if let Deal::Spread(partitions) = deal { partitions } else { 1 };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&veil.schema)),
             Partitioning::UnknownPartitioning(partitions.max(1)),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { inner, veil, context, batch_rows, properties: Arc::new(properties) }
+        Self { inner, veil, context, deal, properties: Arc::new(properties) }
     }
 
     /// The ungoverned rows of one of our partitions: those of every so-manieth partition below.
-    fn below(&self, partition: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+    fn spread(&self, partition: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
         let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));
         let ours = (partition..inner.properties().partitioning.partition_count()).step_by(self.properties.partitioning.partition_count());
         stream::iter(ours).map(move |below| inner.execute(below, Arc::clone(&context))).try_flatten()
     }
+
+    /// All ungoverned rows, one partition below after the other, of which some are read at once.
+    fn in_order(&self, threads: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));
+        let below = 0..inner.properties().partitioning.partition_count();
+        let started = stream::iter(below).map(move |below| {
+            let (inner, context) = (Arc::clone(&inner), Arc::clone(&context));
+            async move { read_ahead(&inner, below, context) }
+        });
+        started.buffered(threads.max(1)).try_flatten()
+    }
+}
+
+/// A partition that is read whether or not its turn has come, as far as there is room.
+fn read_ahead(inner: &Arc<dyn ExecutionPlan>, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    let mut rows = inner.execute(partition, context)?;
+    if inner.properties().partitioning.partition_count() == 1 {
+        return Ok(rows);
+    }
+    let mut builder = RecordBatchReceiverStream::builder(inner.schema(), READ_AHEAD);
+    let ready = builder.tx();
+    builder.spawn(async move {
+        while let Some(batch) = rows.next().await {
+            let ended = batch.is_err();
+            if ready.send(batch).await.is_err() || ended {
+                break;
+            }
+        }
+        Ok(())
+    });
+    Ok(builder.build())
 }
 
 impl fmt::Debug for GovernedExec {
@@ -128,16 +171,31 @@ impl ExecutionPlan for GovernedExec {
             inner: reset_plan_states(Arc::clone(&self.inner))?,
             veil: self.veil.clone(),
             context: Arc::clone(&self.context),
-            batch_rows: self.batch_rows,
+            deal: self.deal,
             properties: Arc::clone(&self.properties),
         }))
+    }
+
+    #[cfg(test)]
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<datafusion::common::Statistics>],
+        args: &datafusion::physical_plan::statistics::StatisticsArgs,
+    ) -> Result<Arc<datafusion::common::Statistics>> {
+        if crate::mutants::is("statistics forwarded") {
+            return datafusion::physical_plan::statistics::StatisticsContext::new().compute(self.inner.as_ref(), args);
+        }
+        Ok(Arc::new(datafusion::common::Statistics::new_unknown(&self.veil.schema)))
     }
 
     /// The reader's context is not used: stores, memory and configuration are the gateway's.
     fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let veil = self.veil.clone();
         let port = veil.port.clone();
-        let cut = recut(self.below(partition), self.batch_rows, self.inner.schema());
+        let cut = match self.deal {
+            Deal::Spread(_) => self.spread(partition).boxed(),
+            Deal::InOrder { batch_rows, threads } => recut(self.in_order(threads), batch_rows, self.inner.schema()),
+        };
         let governed = cut.map(move |batch| {
             let batch = batch.map_err(|error| BarrierError::from_below(&veil.port, error))?;
             veil.draw(&batch)
@@ -158,10 +216,12 @@ impl ExecutionPlan for GovernedExec {
 /// The same rows in batches of exactly `rows`, so that the cuts tell nothing of the rows that were dropped.
 fn recut(
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
-    rows: Option<usize>,
+    rows: usize,
     schema: SchemaRef,
 ) -> stream::BoxStream<'static, Result<RecordBatch>> {
-    let Some(rows) = rows.filter(|_| !schema.fields().is_empty()) else { return batches.boxed() };
+    if schema.fields().is_empty() {
+        return recount(batches, rows, schema);
+    }
     let state = Some((Box::pin(batches), BatchCoalescer::new(schema, rows)));
     stream::try_unfold(state, |state| async move {
         let Some((mut batches, mut coalescer)) = state else { return Ok(None) };
@@ -177,6 +237,36 @@ fn recut(
                 }
             }
         }
+    })
+    .boxed()
+}
+
+/// The same for rows that have no columns: only their number counts.
+fn recount(
+    batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
+    rows: usize,
+    schema: SchemaRef,
+) -> stream::BoxStream<'static, Result<RecordBatch>> {
+    let batch_of = move |count: usize| -> Result<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &options)?)
+    };
+    let state = (Some(Box::pin(batches)), 0_usize);
+    stream::try_unfold((state, batch_of), move |((mut batches, mut count), batch_of)| async move {
+        while let Some(more) = &mut batches {
+            if count >= rows {
+                break;
+            }
+            match more.try_next().await? {
+                Some(batch) => count += batch.num_rows(),
+                None => batches = None,
+            }
+        }
+        let now = count.min(rows);
+        if now == 0 {
+            return Ok(None);
+        }
+        Ok(Some((batch_of(now)?, ((batches, count - now), batch_of))))
     })
     .boxed()
 }

@@ -28,6 +28,10 @@ struct Trouble {
 impl BarrierError {
     /// What an error from below becomes.
     pub(super) fn from_below(port: &PortId, error: DataFusionError) -> Self {
+        #[cfg(test)]
+        if crate::mutants::is("raw errors") {
+            return Self::new(port, ErrorKind::Storage, crate::mutants::causes(&error), error);
+        }
         if let Some(limit) = find_cause::<LimitReached>(&error) {
             let message = format!("scan limit of {} bytes reached", limit.limit);
             return Self::new(port, ErrorKind::ScanLimit, message, error);

@@ -134,7 +134,7 @@ async fn filters_of_topk_and_joins_that_learn_while_running_stop_at_the_barrier(
 }
 
 #[tokio::test]
-async fn a_function_of_the_reader_is_shown_governed_values_only() {
+async fn a19_a_function_of_the_reader_is_shown_governed_values_only() {
     use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
     let seen: Arc<parking_lot::Mutex<BTreeSet<String>>> = Arc::default();
     let spy = Arc::clone(&seen);
