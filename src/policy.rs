@@ -8,6 +8,8 @@ pub(crate) mod fixtures;
 mod mask;
 #[cfg(test)]
 mod matrix;
+#[cfg(test)]
+mod second;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,0 +1,354 @@
+//! A second authoriser, to hold the first against.
+//!
+//! It reads the rules of SPEC section 6 off the raw manifest, knows nothing of the catalog's types and shares no line with `policy`: if both
+//! say the same of a hundred thousand cases at random, neither is wrong by itself. What becomes a ground of its own (a grant, a Rego level)
+//! is one more line in [`entitled`] or one more source in [`expected`].
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{Field, Schema};
+use serde_json::{Value, json};
+
+use super::{Decision, Request, decide};
+use crate::catalog::{Catalog, PortRef, Snapshot};
+use crate::id::{DomainName, GroupName, PrincipalName};
+use crate::identity::Principal;
+
+/// Meshes of a run, products of a mesh, and principals that ask for each.
+const MESHES: u64 = 50;
+const PRODUCTS: usize = 20;
+const ASKERS: usize = 100;
+
+const DOMAINS: [&str; 3] = ["claims", "sales", "ops"];
+const GROUPS: [&str; 4] = ["clear-all", "pii-clear", "team-a", "auditors"];
+const REGIONS: [&str; 3] = ["eu", "us", "ch"];
+const LABELS: [&str; 6] = ["PII", "PII.ID", "PII.ID.National", "PII.Mail", "Secret", "Secret.Deep.Deeper"];
+const TEXT_MASKS: [&str; 8] = [
+    "replace-with-null",
+    "mask-to-fixed-value",
+    "mask-alphanum",
+    "show-first-4",
+    "show-last-4",
+    "pseudonym",
+    "sha-256-global",
+    "constant:x",
+];
+
+/// Every mask with all that it hides at least as well as, itself aside. Written out, so that a slip in the order is seen.
+const STRICTER: [(&str, &[&str]); 8] = [
+    (
+        "replace-with-null",
+        &["mask-to-fixed-value", "mask-alphanum", "show-first-4", "show-last-4", "pseudonym", "sha-256-global", "constant:x"],
+    ),
+    ("mask-to-fixed-value", &["mask-alphanum", "show-first-4", "show-last-4", "pseudonym", "sha-256-global"]),
+    ("constant:x", &["mask-alphanum", "show-first-4", "show-last-4", "pseudonym", "sha-256-global"]),
+    ("mask-alphanum", &["show-first-4", "show-last-4"]),
+    ("pseudonym", &["sha-256-global"]),
+    ("sha-256-global", &[]),
+    ("show-first-4", &[]),
+    ("show-last-4", &[]),
+];
+
+/// Filters, their bindings, and how the bound expression reads; `@region` and such stand for the principal's attributes.
+const FILTERS: [(&str, &str, &str, &str); 6] = [
+    ("region = $r", "r", "principal.attributes.region", "region = '@region'"),
+    ("team = $t", "t", "principal.attributes.team", "team = '@team'"),
+    ("team = $d", "d", "principal.domain", "team = '@domain'"),
+    ("name <> $n", "n", "principal.name", "name != '@name'"),
+    ("amount > 10", "", "", "amount > '10'"),
+    ("consent", "", "", "consent"),
+];
+
+/// What a decision comes to.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// Denied, and the product must not be known of.
+    Missing,
+    Denied,
+    Permitted {
+        filters: Vec<String>,
+        masks: BTreeMap<String, String>,
+    },
+}
+
+/// Who asks.
+struct Asker {
+    name: String,
+    domain: String,
+    groups: Vec<String>,
+    attributes: BTreeMap<String, String>,
+    purpose: Option<String>,
+    gateway: Option<&'static str>,
+}
+
+fn words(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn in_any(asker: &Asker, groups: &Value) -> bool {
+    words(groups).iter().any(|group| asker.groups.contains(group))
+}
+
+/// Rule 1.
+fn entitled(asker: &Asker, product: &Value) -> bool {
+    let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+    let draft = product["metadata"]["status"] == "draft";
+    asker.domain == domain
+        || (!draft && product["spec"]["policies"]["access"] == "public")
+        || (!draft && asker.groups.contains(&format!("dp-{domain}-{name}-reader")))
+}
+
+/// All rules.
+fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
+    let policies = &product["spec"]["policies"];
+    if !entitled(asker, product) {
+        let hidden = product["metadata"]["status"] == "draft" || policies["access"] == "private";
+        return if hidden { Outcome::Missing } else { Outcome::Denied };
+    }
+    let purposes = words(&policies["purposes"]);
+    if !purposes.is_empty() && !asker.purpose.as_ref().is_some_and(|purpose| purposes.contains(purpose)) {
+        return Outcome::Denied;
+    }
+    let residency = words(&policies["residency"]);
+    let resides = |region: Option<&str>| region.is_some_and(|region| residency.iter().any(|one| one == region));
+    if !residency.is_empty() && !(resides(asker.gateway) && resides(asker.attributes.get("region").map(String::as_str))) {
+        return Outcome::Denied;
+    }
+    let mut filters = Vec::new();
+    for filter in policies["rowFilters"].as_array().into_iter().flatten() {
+        if in_any(asker, &filter["exceptGroups"]) {
+            continue;
+        }
+        let (.., path, reads) = FILTERS.iter().find(|(text, ..)| filter["expression"] == *text).unwrap();
+        let mut reads = (*reads).replace("@domain", &asker.domain).replace("@name", &asker.name);
+        if let Some(attribute) = path.strip_prefix("principal.attributes.") {
+            let Some(value) = asker.attributes.get(attribute) else { return Outcome::Denied };
+            reads = reads.replace(&format!("@{attribute}"), value);
+        }
+        filters.push(reads);
+    }
+    let mut asked: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for column in product["spec"]["outputPorts"][0]["schema"].as_array().unwrap() {
+        let Some(label) = column["classification"].as_str() else { continue };
+        // The rule with the longest name that is the label or a parent of it.
+        let rules = mesh["spec"]["classifications"].as_object().unwrap();
+        let holds = |rule: &&String| label == rule.as_str() || label.starts_with(&format!("{rule}."));
+        let Some(rule) = rules.keys().filter(holds).max_by_key(|rule| rule.len()) else { return Outcome::Denied };
+        if !in_any(asker, &rules[rule]["clearGroups"]) {
+            asked.entry(column["name"].as_str().unwrap().to_owned()).or_default().push(rules[rule]["mask"].as_str().unwrap().to_owned());
+        }
+    }
+    for mask in policies["masks"].as_array().into_iter().flatten() {
+        if !in_any(asker, &mask["exceptGroups"]) {
+            asked.entry(mask["column"].as_str().unwrap().to_owned()).or_default().push(mask["mask"].as_str().unwrap().to_owned());
+        }
+    }
+    let masks = asked.into_iter().map(|(column, masks)| (column, strictest(&masks))).collect();
+    Outcome::Permitted { filters, masks }
+}
+
+/// Rule 4: the one that is stricter than all others, or NULL where two do not compare.
+fn strictest(masks: &[String]) -> String {
+    let over = |a: &str, b: &str| a == b || STRICTER.iter().any(|(strict, loose)| *strict == a && loose.contains(&b));
+    let all_compare = masks.iter().all(|a| masks.iter().all(|b| over(a, b) || over(b, a)));
+    let top = masks.iter().find(|a| masks.iter().all(|b| over(a, b)));
+    top.filter(|_| all_compare).cloned().unwrap_or_else(|| "replace-with-null".to_owned())
+}
+
+/// `Utf8View("eu")`, `Int64(10)`: a value, whatever its type is called.
+static VALUE: LazyLock<regex::Regex> = LazyLock::new(|| regex::Regex::new(r#"[A-Z][A-Za-z0-9]+\("?([^")]*)"?\)"#).unwrap());
+
+/// What the first authoriser says, in the same words.
+fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
+    let principal = Principal {
+        name: PrincipalName::new(&asker.name),
+        domain: DomainName::new(&asker.domain).unwrap(),
+        groups: asker.groups.iter().map(|group| GroupName::new(group)).collect(),
+        attributes: asker.attributes.clone().into_iter().collect(),
+    };
+    let columns = target.port().columns.as_ref().unwrap();
+    let schema =
+        Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()));
+    let request = Request {
+        principal: &principal,
+        target,
+        schema: &schema,
+        mesh: &snapshot.mesh,
+        domain: &snapshot.domains[&target.product.id.domain],
+        region: asker.gateway,
+        purpose: asker.purpose.as_deref(),
+    };
+    match decide(&request) {
+        Decision::Denied(denial) if !denial.visible => Outcome::Missing,
+        Decision::Denied(_) => Outcome::Denied,
+        Decision::Permit(permit) => {
+            let text = permit.filter().map(ToString::to_string).unwrap_or_default();
+            let text = VALUE.replace_all(&text, "'$1'").into_owned();
+            let filters = text.split(" AND ").filter(|filter| !filter.is_empty()).map(str::to_owned).collect();
+            let masks = permit.masks().iter().map(|(column, mask)| (column.clone(), mask.to_string())).collect();
+            Outcome::Permitted { filters, masks }
+        }
+    }
+}
+
+/// Numbers at random that a seed determines.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % end as u64) as usize
+    }
+
+    fn some<'a>(&mut self, of: &[&'a str], percent: usize) -> Vec<&'a str> {
+        of.iter().copied().filter(|_| self.below(100) < percent).collect()
+    }
+
+    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of[self.below(of.len())]
+    }
+}
+
+fn mesh(dice: &mut Dice) -> Value {
+    let mut rules = serde_json::Map::new();
+    for label in LABELS {
+        // `Secret` always has a rule, `PII` mostly: what no rule covers is refused by the catalog, not by a decision.
+        if label == "Secret" || label == "PII" || dice.below(2) == 0 {
+            rules.insert(label.to_owned(), json!({"mask": dice.one(&TEXT_MASKS), "clearGroups": dice.some(&GROUPS, 25)}));
+        }
+    }
+    json!({"apiVersion": "datamesh.io/v1", "kind": "Mesh", "metadata": {"name": "m"}, "spec": {"currency": "USD", "classifications": rules}})
+}
+
+fn product(dice: &mut Dice, number: usize) -> Value {
+    let domain = dice.one(&DOMAINS);
+    let columns = [("id", "bigint"), ("region", "text"), ("team", "text"), ("name", "text"), ("amount", "bigint"), ("consent", "boolean")];
+    let columns = columns.iter().map(|(name, kind)| {
+        let mut column = json!({"name": name, "type": kind});
+        if *kind == "text" && dice.below(2) == 0 {
+            column["classification"] = dice.one(&LABELS).into();
+        }
+        column
+    });
+    let columns: Vec<Value> = columns.collect();
+    let mut filters = Vec::new();
+    for (text, name, path, _) in FILTERS {
+        if dice.below(5) == 0 {
+            let bind = if name.is_empty() { json!({}) } else { json!({ name: path }) };
+            filters.push(json!({"expression": text, "bind": bind, "exceptGroups": dice.some(&GROUPS, 20)}));
+        }
+    }
+    let masks: Vec<Value> = (0..dice.below(4))
+        .map(|_| json!({"column": dice.one(&["region", "team", "name"]), "mask": dice.one(&TEXT_MASKS), "exceptGroups": dice.some(&GROUPS, 20)}))
+        .collect();
+    let mut product = json!({
+        "apiVersion": "datamesh.io/v1", "kind": "DataProduct",
+        "metadata": {"name": format!("p{number}"), "domain": domain, "version": "1.0.0", "description": "d",
+            "owner": {"team": "t", "contact": "c@x.example"}, "status": dice.one(&["active", "active", "deprecated", "draft"])},
+        "spec": {
+            "outputPorts": [{"name": "sql", "format": "csv", "location": format!("file:data/{domain}/p{number}/"), "schema": columns}],
+            "sla": {"freshness": "1h"},
+            "policies": {"access": dice.one(&["public", "restricted", "restricted", "private"]), "rowFilters": filters, "masks": masks}}
+    });
+    // A list without a member would be a mistake: the key is left out.
+    for (key, from) in [("purposes", &["fraud", "audit"][..]), ("residency", &REGIONS[..])] {
+        let some = dice.some(from, 60);
+        if dice.below(4) == 0 && !some.is_empty() {
+            product["spec"]["policies"][key] = some.into();
+        }
+    }
+    product
+}
+
+fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
+    let mut groups: Vec<String> = dice.some(&GROUPS, 30).into_iter().map(str::to_owned).collect();
+    for product in products {
+        if dice.below(2) == 0 {
+            let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+            groups.push(format!("dp-{domain}-{name}-reader"));
+        }
+    }
+    let mut attributes = BTreeMap::new();
+    for (name, values) in [("region", &REGIONS[..]), ("team", &["a", "it's", "\u{e9}"][..])] {
+        if dice.below(5) > 0 {
+            attributes.insert(name.to_owned(), dice.one(values).to_owned());
+        }
+    }
+    Asker {
+        name: dice.one(&["ann", "bea"]).to_owned(),
+        domain: dice.one(&DOMAINS).to_owned(),
+        groups,
+        attributes,
+        purpose: [None, Some("fraud"), Some("audit"), Some("fun")][dice.below(4)].map(str::to_owned),
+        gateway: [Some("eu"), Some("eu"), Some("us"), None][dice.below(4)],
+    }
+}
+
+fn write(root: &Path, path: &str, value: &Value) {
+    let path = root.join(path);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, value.to_string()).unwrap();
+}
+
+/// One mesh: how many decisions agreed, by outcome.
+fn run(seed: u64, counts: &mut BTreeMap<&'static str, usize>, differences: &mut String) {
+    let mut dice = Dice(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("catalog");
+    let (mesh, products) = (mesh(&mut dice), (0..PRODUCTS).map(|number| product(&mut dice, number)).collect::<Vec<_>>());
+    // JSON is YAML.
+    write(&root, "mesh.yaml", &mesh);
+    for domain in DOMAINS {
+        let spec = json!({"owner": {"team": "t", "contact": "c@x.example"}, "storage": [{"prefix": format!("file:data/{domain}/")}]});
+        let text = json!({"apiVersion": "datamesh.io/v1", "kind": "Domain", "metadata": {"name": domain}, "spec": spec});
+        write(&root, &format!("{domain}/domain.yaml"), &text);
+    }
+    for product in &products {
+        let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+        write(&root, &format!("{domain}/{name}/v1.yaml"), product);
+    }
+    let snapshot = Catalog::inspect(&root).expect("the mesh loads");
+    assert_eq!(snapshot.products.len(), PRODUCTS, "seed {seed}: {:?}", snapshot.problems);
+    let loaded: Vec<PortRef> = products
+        .iter()
+        .map(|product| {
+            let id = format!("{}.{}", product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+            let found = snapshot.products.values().find(|loaded| loaded.id.to_string() == id).unwrap();
+            PortRef { product: Arc::clone(found.newest()), port: 0 }
+        })
+        .collect();
+    for _ in 0..ASKERS {
+        let asker = asker(&mut dice, &products);
+        for (product, target) in products.iter().zip(&loaded) {
+            let (one, other) = (expected(&asker, &mesh, product), found(&asker, &snapshot, target));
+            let kind = match one {
+                Outcome::Missing => "missing",
+                Outcome::Denied => "denied",
+                Outcome::Permitted { .. } => "permitted",
+            };
+            *counts.entry(kind).or_default() += 1;
+            if one != other && differences.len() < 10_000 {
+                writeln!(
+                    differences,
+                    "seed {seed}, {} of {} with {:?}: expected {one:?}, found {other:?}\n{product}",
+                    asker.name, asker.domain, asker.groups
+                )
+                .unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn two_authorisers_agree_on_a_hundred_thousand_decisions() {
+    let (mut counts, mut differences) = (BTreeMap::new(), String::new());
+    for seed in 1..=MESHES {
+        run(seed, &mut counts, &mut differences);
+    }
+    println!("{counts:?}");
+    assert!(differences.is_empty(), "{differences}");
+    assert!(counts.values().sum::<usize>() >= 100_000 && counts.values().all(|count| *count > 5_000), "{counts:?}");
+}
