@@ -66,7 +66,8 @@ use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 use self::parse::Body;
 use self::plan::{Drafted, Engine, Planned};
-use self::resolve::{Asker, Resolved};
+pub(crate) use self::resolve::Asker;
+use self::resolve::Resolved;
 use self::running::{RunningQueries, Stop};
 use self::visible::VisibleCache;
 
@@ -275,6 +276,8 @@ impl Gateway {
     fn asker(&self, session: &Session) -> Result<Asker> {
         let name = &session.principal().name;
         let principal = self.parts.identity.lookup(name).ok_or_else(|| resolve::gone(name.as_str()))?;
+        #[cfg(test)]
+        let principal = if crate::mutants::is("stale plan") { Arc::clone(session.principal()) } else { principal };
         let settings = session.settings();
         let snapshot = self.parts.catalog.current();
         Ok(Asker { principal, snapshot, purpose: settings.purpose(), search_path: settings.search_path() })

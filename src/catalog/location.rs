@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_climbs_out_or_hides_what_it_is() {
+    fn h1_nothing_climbs_out_or_hides_what_it_is() {
         for text in [
             "file:../x/",
             "file:data/../../x",

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_bomb_is_refused_before_it_grows() {
+    fn h4_an_alias_bomb_is_refused_before_it_grows() {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..12 {
             let row = vec![format!("*a{}", i - 1); 10].join(", ");

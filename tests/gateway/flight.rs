@@ -176,7 +176,7 @@ async fn what_is_announced_is_what_is_sent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_ticket_is_good_for_its_reader_alone_and_not_when_edited() {
+async fn e9_a_ticket_is_good_for_its_reader_alone_and_not_when_edited() {
     let gateway = shop().start().await;
     let bobs = ticket(&info(&gateway, "bob", "SELECT * FROM shop.orders").await);
     assert!(get(&gateway, "bob", bobs.clone()).await.unwrap() > 1);
@@ -428,7 +428,7 @@ async fn large_results_fit_clients_that_take_4_mib() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_log_in_is_shown_out() {
+async fn e6_who_does_not_log_in_is_shown_out() {
     let gateway = shop().limits(|limits| limits.login_timeout = Duration::from_millis(300)).start().await;
     let mut idle = tokio::net::TcpStream::connect(gateway.addresses().flight).await.unwrap();
     let mut heard = Vec::new();

@@ -190,31 +190,43 @@ async fn with_tls_every_door_speaks_it() {
 }
 
 /// The real binary, killed when the test ends.
-struct Process(Child);
+pub struct Process(pub Child);
 
 impl Process {
     fn serve(folder: &std::path::Path, config: &str) -> Self {
+        Self::serve_with(folder, config, &[])
+    }
+
+    /// With these variables in its environment.
+    pub fn serve_with(folder: &std::path::Path, config: &str, variables: &[(&str, &str)]) -> Self {
         std::fs::write(folder.join("meshgate.toml"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshgate"));
-        command.arg("serve").arg("--config").arg(folder.join("meshgate.toml")).env_remove("RUST_LOG");
+        command.arg("serve").arg("--config").arg(folder.join("meshgate.toml")).env_remove("RUST_LOG").envs(variables.iter().copied());
         Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     /// The lines that tell where the doors are.
-    fn addresses(&mut self) -> Vec<String> {
+    pub fn addresses(&mut self) -> Vec<String> {
         let lines = BufReader::new(self.0.stdout.take().unwrap()).lines();
         lines.take(3).map(|line| line.unwrap()).collect()
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         assert!(Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap().success());
     }
 
     /// The exit code, and what it wrote to standard error.
-    fn wait(mut self) -> (Option<i32>, String) {
+    pub fn wait(mut self) -> (Option<i32>, String) {
         let mut text = String::new();
         std::io::Read::read_to_string(self.0.stderr.as_mut().unwrap(), &mut text).unwrap();
         (self.0.wait().unwrap().code(), text)
+    }
+}
+
+impl Process {
+    /// Waits for its end, whoever reads what it says.
+    pub fn wait_quietly(mut self) {
+        self.0.wait().unwrap();
     }
 }
 

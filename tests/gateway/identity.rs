@@ -120,7 +120,7 @@ async fn over_flight_too() {
 }
 
 #[tokio::test]
-async fn a_bearer_token_outlives_a_restart_but_not_its_time_nor_the_password() {
+async fn c6_a_bearer_token_outlives_a_restart_but_not_its_time_nor_the_password() {
     let mut gateway = two_users().start().await;
     let token = gateway.flight("alice").await.token().unwrap().clone();
     let bearer = |gateway: &TestGateway, token: &str| {

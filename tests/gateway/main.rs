@@ -4,13 +4,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails where it stands")]
 
+mod canary;
 mod catalogs;
+#[path = "catalogue/suite.rs"]
+mod catalogue;
 mod flight;
 mod harness;
 mod http;
 mod identity;
 mod leaks;
 mod metering;
+mod noninterference;
+#[path = "pairs/suite.rs"]
+mod pairs;
 mod ports;
 mod postgres;
+mod raw;
 mod slt;

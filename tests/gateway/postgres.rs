@@ -2,16 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, BytesMut};
+use bytes::{BufMut, BytesMut};
 use futures::TryStreamExt;
-use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use postgres_protocol::message::frontend;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
 use crate::harness::{Builder, PASSWORD, TestGateway, eventually};
+use crate::raw::{Message, READ_ALL, Raw, startup};
 
 const NUMBERS: &str = "
 apiVersion: datamesh.io/v1
@@ -37,8 +36,6 @@ spec:
 /// So many rows that nobody waits for the last.
 const ENDLESS: &str = "SELECT a.id, a.word FROM shop.numbers a, shop.numbers b, shop.numbers c";
 
-const READ_ALL: Duration = Duration::from_secs(20);
-
 fn shop() -> Builder {
     let mut csv = String::from("id,word\n");
     for id in 1..=1000 {
@@ -50,110 +47,6 @@ fn shop() -> Builder {
         &[],
         &[],
     )
-}
-
-/// A client that shows every message.
-struct Raw {
-    stream: TcpStream,
-    pid: i32,
-    key: i32,
-}
-
-/// A message: its type and its body.
-type Message = (u8, Vec<u8>);
-
-fn startup(user: &str, database: &str) -> BytesMut {
-    let mut bytes = BytesMut::new();
-    frontend::startup_message([("user", user), ("database", database)], &mut bytes).unwrap();
-    bytes
-}
-
-impl Raw {
-    async fn dial(gateway: &TestGateway) -> Self {
-        Self { stream: TcpStream::connect(gateway.addresses().postgres).await.unwrap(), pid: 0, key: 0 }
-    }
-
-    /// A session that is ready.
-    async fn log_in(gateway: &TestGateway, user: &str) -> Self {
-        let mut raw = Self::dial(gateway).await;
-        raw.send(&startup(user, "mesh")).await;
-        let mut scram = ScramSha256::new(PASSWORD.as_bytes(), ChannelBinding::unsupported());
-        raw.receive().await;
-        raw.build(|bytes| frontend::sasl_initial_response("SCRAM-SHA-256", scram.message(), bytes).unwrap()).await;
-        let (_, challenge) = raw.receive().await;
-        scram.update(&challenge[4..]).unwrap();
-        raw.build(|bytes| frontend::sasl_response(scram.message(), bytes).unwrap()).await;
-        let (_, last) = raw.receive().await;
-        scram.finish(&last[4..]).unwrap();
-        for (kind, body) in raw.until_ready().await {
-            if kind == b'K' {
-                raw.pid = (&body[..4]).get_i32();
-                raw.key = (&body[4..]).get_i32();
-            }
-        }
-        raw
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
-    }
-
-    async fn build(&mut self, build: impl FnOnce(&mut BytesMut)) {
-        let mut bytes = BytesMut::new();
-        build(&mut bytes);
-        self.send(&bytes).await;
-    }
-
-    async fn query(&mut self, sql: &str) {
-        self.build(|bytes| frontend::query(sql, bytes).unwrap()).await;
-    }
-
-    async fn try_receive(&mut self) -> Option<Message> {
-        let mut head = [0; 5];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let length = (&head[1..]).get_u32() as usize;
-        let mut body = vec![0; length - 4];
-        self.stream.read_exact(&mut body).await.ok()?;
-        Some((head[0], body))
-    }
-
-    async fn receive(&mut self) -> Message {
-        tokio::time::timeout(READ_ALL, self.try_receive()).await.expect("the gateway answers").expect("the connection lives")
-    }
-
-    async fn until_ready(&mut self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        loop {
-            let message = self.receive().await;
-            let ready = message.0 == b'Z';
-            messages.push(message);
-            if ready {
-                return messages;
-            }
-        }
-    }
-
-    /// Everything until the gateway hangs up.
-    async fn until_closed(&mut self) -> Vec<Message> {
-        let all = async {
-            let mut messages = Vec::new();
-            while let Some(message) = self.try_receive().await {
-                messages.push(message);
-            }
-            messages
-        };
-        tokio::time::timeout(READ_ALL, all).await.expect("the gateway hangs up")
-    }
-
-    /// Reads rows until something else comes.
-    async fn after_rows(&mut self) -> Message {
-        loop {
-            let message = self.receive().await;
-            if message.0 != b'D' {
-                return message;
-            }
-        }
-    }
 }
 
 /// An error's field.
@@ -244,7 +137,7 @@ async fn strangers_get_no_further_than_their_first_wrong_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_malformed_message_is_an_error_and_the_session_goes_on() {
+async fn e7_a_malformed_message_is_an_error_and_the_session_goes_on() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;
     raw.send(b"B\0\0\0\x0cp\0s\0\0\x01\0\x01").await;
@@ -264,7 +157,7 @@ async fn a_malformed_message_is_an_error_and_the_session_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_right_key_cancels_and_the_session_goes_on() {
+async fn e5_only_the_right_key_cancels_and_the_session_goes_on() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;
     raw.query(ENDLESS).await;
@@ -294,7 +187,7 @@ async fn only_the_right_key_cancels_and_the_session_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_statement_timeout_ends_rows_copies_and_portals() {
+async fn g3_the_statement_timeout_ends_rows_copies_and_portals() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;
     raw.query("SET statement_timeout = 400").await;
@@ -388,7 +281,7 @@ async fn a_client_that_leaves_ends_its_query_and_pays_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_clients_that_come_and_go_leave_room() {
+async fn g4_a_thousand_clients_that_come_and_go_leave_room() {
     let gateway = shop().limits(|limits| limits.connections = 20).start().await;
     for _ in 0..1000 {
         drop(Raw::dial(&gateway).await);

@@ -299,7 +299,7 @@ fn links_out_of_the_catalog_are_refused_and_links_within_are_followed() {
 }
 
 #[test]
-fn folders_and_files_in_the_wrong_place_are_told() {
+fn h10_folders_and_files_in_the_wrong_place_are_told() {
     for (file, text, lines) in [
         ("mesh/domain.yaml", DOMAIN, vec!["mesh/domain.yaml: error: `mesh` is a schema of the gateway itself: name the domain otherwise"]),
         (

@@ -309,7 +309,7 @@ async fn decisions_are_durable_with_the_settlement_that_follows() {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_queries_and_nothing_is_lost_once_there_is_room() {
+async fn g5_a_full_disk_refuses_queries_and_nothing_is_lost_once_there_is_room() {
     let folder = tempfile::tempdir().expect("folder");
     let store = Store::open(folder.path(), noon()).expect("opens");
     store.connection().pragma_update(None, "max_page_count", 200).expect("limits");

@@ -50,7 +50,7 @@ fn values_take_exactly_the_type_of_their_column() {
 }
 
 #[test]
-fn whatever_could_fail_or_be_steered_is_refused() {
+fn a20_a_policy_that_could_fail_or_be_steered_is_refused() {
     for expression in [
         "1/(age-5) > 0",
         "age + 1 > 2",

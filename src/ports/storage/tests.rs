@@ -68,7 +68,7 @@ async fn without_its_authority_a_path_does_not_exist() {
 }
 
 #[tokio::test]
-async fn links_that_leave_are_neither_listed_nor_opened() {
+async fn h3_links_that_leave_are_neither_listed_nor_opened() {
     let place = place();
     symlink(place.outside.join("secret"), place.product.join("link")).unwrap();
     symlink(&place.outside, place.product.join("folder")).unwrap();

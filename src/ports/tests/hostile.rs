@@ -75,7 +75,7 @@ async fn garbage_cannot_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cut_files_cannot_be_read() {
+async fn h6_cut_files_cannot_be_read() {
     let product = of(Format::Parquet);
     let path = product.write_parquet("a.parquet", &people(0, 1000));
     let whole = fs::read(&path).expect("bytes");
@@ -92,7 +92,7 @@ async fn cut_files_cannot_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_changed_byte_of_a_parquet_file_gives_rows_or_a_fault() {
+async fn h5_every_changed_byte_of_a_parquet_file_gives_rows_or_a_fault() {
     let product = of(Format::Parquet);
     let path = product.write_parquet("a.parquet", &people(0, 5));
     let whole = fs::read(&path).expect("bytes");
@@ -158,7 +158,7 @@ async fn formats_to_come_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_changes_under_the_query_is_a_fault() {
+async fn h7_a_file_that_changes_under_the_query_is_a_fault() {
     let product = of(Format::Csv);
     let path = product.write("a.csv", "id,name\n1,x\n");
     let world = World::new();
@@ -173,7 +173,7 @@ async fn a_file_that_changes_under_the_query_is_a_fault() {
 
 /// What delta-rs does by itself: it reads whatever a log names.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_delta_follows_a_log_out_of_its_table_and_we_do_not() {
+async fn h2_plain_delta_follows_a_log_out_of_its_table_and_we_do_not() {
     for kind in ["up", "absolute"] {
         let product = of(Format::Delta);
         let victim = product.domain.path().join("victim.parquet");
@@ -205,7 +205,7 @@ async fn a_log_that_names_another_port_of_the_same_query_is_refused() {
 
 /// What DataFusion does by itself: footers are cached by path, whatever the store, so one tenant's file answers for another's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plain_datafusion_mixes_the_footers_of_two_stores_and_we_do_not() {
+async fn c4_plain_datafusion_mixes_the_footers_of_two_stores_and_we_do_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("x.parquet");
     let mut yours = people(0, 100);

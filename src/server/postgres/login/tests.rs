@@ -78,7 +78,7 @@ async fn failed_exchange(user: &str) -> (Vec<(u8, usize)>, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn an_unknown_user_and_a_wrong_password_look_the_same() {
+async fn e3_an_unknown_user_and_a_wrong_password_look_the_same() {
     let (known_steps, known_error) = failed_exchange("ann").await;
     let (unknown_steps, unknown_error) = failed_exchange("bob").await;
     assert_eq!(known_steps, unknown_steps);
@@ -192,7 +192,7 @@ async fn encryption_that_is_not_there_is_declined_once() {
 }
 
 #[tokio::test]
-async fn clear_bytes_after_an_ssl_request_end_the_connection_unread() {
+async fn e1_clear_bytes_after_an_ssl_request_end_the_connection_unread() {
     let (config, _) = tls();
     let (mut client, task) = opened(Some(config), Registry::default()).await;
     client.write_all(&[packet(SSL, b""), packet(V3, b"user\0mallory\0\0")].concat()).await.unwrap();
@@ -226,7 +226,7 @@ async fn tls_is_spoken_after_a_request_and_at_once() {
 }
 
 #[tokio::test]
-async fn a_client_from_elsewhere_must_use_tls_where_there_is_tls() {
+async fn e2_a_client_from_elsewhere_must_use_tls_where_there_is_tls() {
     let (config, _) = tls();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = Client::connect(listener.local_addr().unwrap()).await.unwrap();
