@@ -14,7 +14,6 @@ use datafusion::common::{Column, Result as EngineResult};
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::PortRef;
-use crate::harness::eventually;
 use crate::identity::Principal;
 use crate::pairs::{Pair, Reader, Side, World, bytes, holds};
 use crate::query::Asker;
@@ -22,7 +21,7 @@ use crate::query::Asker;
 /// The mutants, each with the test that must fail in it.
 const MUTANTS: [(&str, &str); 10] = [
     ("naive filter", PAIRS),
-    ("no scrub", "query::govern::tests::buffers::the_barrier_ships_neither"),
+    ("no scrub", "query::govern::tests::buffers::a_batch_is_drawn_in_fresh_buffers_whatever_the_engine_left_in_its_own"),
     ("limit passed through", PAIRS),
     ("shared cache", PAIRS),
     ("exact pushdown", PAIRS),
@@ -86,9 +85,10 @@ async fn a_right_that_is_gone_is_gone_for_what_was_prepared_too() {
     bob.simple("PREPARE p AS SELECT count(*) FROM hr.people_csv").await;
     assert!(holds(&bytes(&bob.simple("EXECUTE p").await), "SELECT 1"));
     bob.gateway.put_user("bob", "sales", &[], &[("region", "eu")]);
-    let bob = tokio::sync::Mutex::new(bob);
-    let refused = || async { holds(&bytes(&bob.lock().await.simple("EXECUTE p").await), "42501") };
-    assert!(eventually(Duration::from_secs(3), refused).await, "what was prepared still runs");
+    // While the file is written, there is nobody of that name for a moment; what counts is what holds afterwards.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = bytes(&bob.simple("EXECUTE p").await);
+    assert!(holds(&answer, "42501") && !holds(&answer, "SELECT 1"), "what was prepared still runs");
 }
 
 /// Runs one test of this binary, as this mutant or as none.

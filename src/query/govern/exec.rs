@@ -33,7 +33,7 @@ pub(super) struct Veil {
 
 impl Veil {
     /// The governed batch: masked, and in fresh buffers throughout.
-    fn draw(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
+    pub(super) fn draw(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
         let fields = self.schema.fields().iter().zip(&self.masks);
         let columns = batch.columns().iter().zip(fields).map(|(column, (field, mask))| {
             let shown: ArrayRef = match mask {

@@ -63,8 +63,9 @@ async fn a_row_filter_of_the_engine_ships_the_rows_that_it_drops() {
 #[tokio::test]
 async fn the_barrier_ships_neither() {
     for mask in ["show-last-4", "replace-with-null", "pseudonym", "email", "mask-to-fixed-value", "constant:x", "sha-256-global"] {
-        // As many as the engine's coalescer lets through without copying them: of ten rows it would leave nothing to find.
-        let table = reader(Arc::new(governed(mem(vec![sixty_percent_of(10_000)]), Some("region = 'EU'"), &[("ssn", mask)], &[])));
+        // Batches that are neither sliced nor so small that the engine's coalescer copies them: it would leave nothing to find.
+        let many = (0..20).map(|_| sixty_percent_of(1_000)).collect();
+        let table = reader(Arc::new(governed(mem(many), Some("region = 'EU'"), &[("ssn", mask)], &[])));
         for sql in [
             "SELECT * FROM t",
             "SELECT name FROM t",
@@ -77,6 +78,17 @@ async fn the_barrier_ships_neither() {
     }
     let masked = reader(Arc::new(governed(mem(vec![sixty_percent()]), None, &[("ssn", "show-last-4")], &[])));
     assert!(!holds(&shipped(&masked, "SELECT ssn FROM t").await, CANARY));
+}
+
+#[test]
+fn a_batch_is_drawn_in_fresh_buffers_whatever_the_engine_left_in_its_own() {
+    let batch = sixty_percent();
+    let keep: BooleanArray = batch["region"].as_string::<i32>().iter().map(|region| Some(region == Some("EU"))).collect();
+    let kept = arrow::compute::filter_record_batch(&batch, &keep).unwrap();
+    let veil = crate::query::govern::exec::Veil { port: port(), schema: kept.schema(), masks: vec![None; 3], keys: keys() };
+    let drawn = veil.draw(&kept).unwrap();
+    let remains = |batch: &RecordBatch| batch.column(0).to_data().buffers().iter().any(|buffer| holds(buffer.as_slice(), CANARY));
+    assert!(remains(&kept) && !remains(&drawn));
 }
 
 #[tokio::test]
