@@ -106,7 +106,7 @@ impl Ledger {
     }
 
     /// The same figures as a member of a domain may see them.
-    pub(crate) fn as_seen_from(self, domain: &DomainName) -> Self {
+    pub(crate) fn seen_from(self, domain: &DomainName) -> Self {
         Self { reader: Some(domain.clone()), ..self }
     }
 

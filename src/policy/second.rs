@@ -114,7 +114,8 @@ fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
     }
     let residency = words(&policies["residency"]);
     let resides = |region: Option<&str>| region.is_some_and(|region| residency.iter().any(|one| one == region));
-    if !residency.is_empty() && !(resides(asker.gateway) && resides(asker.attributes.get("region").map(String::as_str))) {
+    let everywhere = residency.is_empty();
+    if !(everywhere || resides(asker.gateway) && resides(asker.attributes.get("region").map(String::as_str))) {
         return Outcome::Denied;
     }
     let mut filters = Vec::new();

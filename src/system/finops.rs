@@ -126,7 +126,7 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
     let whose = Whose::of(principal, READERS);
     let ledger = match &whose {
         Whose::All => Ledger::at(journal.path()),
-        Whose::Domain(domain) => Ledger::at(journal.path()).as_seen_from(domain),
+        Whose::Domain(domain) => Ledger::at(journal.path()).seen_from(domain),
     };
     match name {
         "usage" => {

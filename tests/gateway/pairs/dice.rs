@@ -28,6 +28,11 @@ impl Dice {
         &of[self.below(of.len())]
     }
 
+    /// One of some words.
+    pub fn word(&mut self, of: &[&'static str]) -> &'static str {
+        of[self.below(of.len())]
+    }
+
     /// True so many times in a hundred.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent

@@ -184,5 +184,5 @@ pub fn statement(dice: &mut Dice, tables: &[String], columns: &Columns) -> Strin
         let column = if of_kind.is_empty() { otherwise } else { *dice.pick(&of_kind) };
         sql = sql.replace(hole, column);
     }
-    sql.replace("{n}", *dice.pick(&["20", "100000", "10", "0", "15"])).replace("{k}", *dice.pick(&["1", "2", "3", "7"]))
+    sql.replace("{n}", dice.word(&["20", "100000", "10", "0", "15"])).replace("{k}", dice.word(&["1", "2", "3", "7"]))
 }

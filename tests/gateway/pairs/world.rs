@@ -191,7 +191,7 @@ fn product(dice: &mut Dice, format: &'static str, columns: &Columns, policy: Opt
     for id in 1..=6 + dice.below(20) as i64 {
         let mut row: Row = columns.iter().map(|(_, kind)| plain_cell(*kind, dice)).collect();
         row[0] = Cell::Int(id);
-        row[1] = Cell::text(*dice.pick(shown));
+        row[1] = Cell::text(dice.word(shown));
         rows.push(row);
     }
     // Values of a layout are in the paths: what is masked there is not what this is about.
@@ -293,7 +293,7 @@ fn plain_cell(kind: Kind, dice: &mut Dice) -> Cell {
     }
     match kind {
         Kind::Int => Cell::Int(*dice.pick(&[10, 20, 20, 30, 41, 7, -3, 100])),
-        Kind::Text => Cell::text(*dice.pick(&PLAIN)),
+        Kind::Text => Cell::text(dice.word(&PLAIN)),
         Kind::Float => Cell::Float(*dice.pick(&[0.0, 1.5, -2.25, 12.0, 99.5])),
         Kind::Date => Cell::Date(dice.below(25_000) as i32),
         Kind::Bool => Cell::Bool(dice.chance(50)),
@@ -303,7 +303,7 @@ fn plain_cell(kind: Kind, dice: &mut Dice) -> Cell {
 fn hostile_cell(kind: Kind, dice: &mut Dice) -> Cell {
     match kind {
         Kind::Int => Cell::Int(*dice.pick(&[100_000, i64::MAX, i64::MIN, 0, 20, 15, -1, 4_611_686_018_427_387_904])),
-        Kind::Text => Cell::text(*dice.pick(&HOSTILE)),
+        Kind::Text => Cell::text(dice.word(&HOSTILE)),
         Kind::Float => Cell::Float(*dice.pick(&[0.0, -0.0, 1e308, -1e308, 5e-324, 1e10])),
         Kind::Date => Cell::Date(*dice.pick(&[-719_162, 2_932_896, 0, -1, 20_000])),
         Kind::Bool => Cell::Bool(dice.chance(50)),

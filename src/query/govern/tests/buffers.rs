@@ -85,7 +85,7 @@ fn a_batch_is_drawn_in_fresh_buffers_whatever_the_engine_left_in_its_own() {
     let batch = sixty_percent();
     let keep: BooleanArray = batch["region"].as_string::<i32>().iter().map(|region| Some(region == Some("EU"))).collect();
     let kept = arrow::compute::filter_record_batch(&batch, &keep).unwrap();
-    let veil = crate::query::govern::exec::Veil { port: port(), schema: kept.schema(), masks: vec![None; 3], keys: keys() };
+    let veil = exec::Veil { port: port(), schema: kept.schema(), masks: vec![None; 3], keys: keys() };
     let drawn = veil.draw(&kept).unwrap();
     let remains = |batch: &RecordBatch| batch.column(0).to_data().buffers().iter().any(|buffer| holds(buffer.as_slice(), CANARY));
     assert!(remains(&kept) && !remains(&drawn));
