@@ -34,14 +34,13 @@ use crate::id::PortId;
 use crate::policy::{Mask, MaskKeys, Permit};
 use crate::ports::{OpenPort, Scope};
 
-use exec::Deal;
 pub use exec::GovernedExec;
 pub use fault::BarrierError;
 
 /// The name of the governed table within its own, separate plan. No reader sees it.
 const INNER: &str = "product";
 
-/// Into how many times more partitions than threads a filtered product is cut below the barrier: they are handed on in order, so each should be
+/// Into how many times more partitions than threads a product is cut below the barrier: they are handed on in order, so each should be
 /// small enough to wait in memory for the one before it.
 const SLICES: usize = 8;
 
@@ -92,9 +91,7 @@ impl GovernedTable {
         let options = own.config_mut().options_mut();
         // Rows come in the order of the files. Dealt out to several threads, they would come in an order that depends on the timing of hidden ones.
         options.optimizer.enable_round_robin_repartition = false;
-        if permit.filter().is_some() {
-            options.execution.target_partitions = threads * SLICES;
-        }
+        options.execution.target_partitions = threads * SLICES;
         let planner = Arc::new(own);
         let all = inner.schema();
         let schema = permit.governed_schema(&all);
@@ -225,11 +222,7 @@ impl TableProvider for GovernedTable {
             return Ok(inner);
         }
         let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        let deal = match self.permit.filter() {
-            None => Deal::Spread(self.threads),
-            Some(_) => Deal::InOrder { batch_rows: self.planner.config().batch_size(), threads: self.threads },
-        };
-        Ok(Arc::new(GovernedExec::new(inner, veil, self.task_context(), deal)))
+        Ok(Arc::new(GovernedExec::new(inner, veil, self.task_context(), self.threads)))
     }
 }
 

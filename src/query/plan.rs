@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
 use datafusion::datasource::{cte_worktable, provider_as_source};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
@@ -19,6 +20,8 @@ use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefau
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -252,10 +255,20 @@ impl Drafted {
         let Self { plan, state, governed } = self;
         let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
         let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
-        let physical = governed.scope.instrument(physical).map_err(fault_of)?;
+        let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
         let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
         Ok(Planned { physical, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
     }
+}
+
+/// Lets others, and a cancel, in between the batches of what makes many of one. Scans do so by themselves; a join of joins can work for
+/// hours on one batch of theirs.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>> {
+    let plan = plan.transform_up(|node| {
+        let multiplies = node.children().len() > 1 || node.is::<UnnestExec>();
+        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+    });
+    plan.map(|plan| plan.data)
 }
 
 /// A parameter in the type that the statement wants it in.

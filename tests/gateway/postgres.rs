@@ -212,6 +212,20 @@ async fn g3_the_statement_timeout_ends_rows_copies_and_portals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_has_given_nothing_yet_ends_in_time() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.query("SET statement_timeout = 300").await;
+    raw.until_ready().await;
+    let begun = Instant::now();
+    raw.query("SELECT count(*) FROM shop.numbers a, shop.numbers b, shop.numbers c, shop.numbers d").await;
+    let messages = raw.until_ready().await;
+    assert_eq!(field(&messages[messages.len() - 2], b'C'), "57014");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(eventually(Duration::from_secs(30), || async { ended(&gateway, "alice", "cancelled").await == 1 }).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_statement_timeout_covers_planning() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::BatchCoalescer;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
@@ -57,64 +57,57 @@ impl Veil {
 /// Batches of one partition that may wait for the partitions before it.
 const READ_AHEAD: usize = 64;
 
-/// How the governed rows are dealt out.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Deal {
-    /// Nothing is hidden but values: our partitions are those below, as many as the gateway has.
-    Spread(usize),
-    /// Rows are hidden. Which file, and so which partition, a row comes from depends on the hidden ones; so do the sizes of batches. There is
-    /// one partition, in the order of the files, in batches cut anew; `threads` partitions are read at once below.
-    InOrder { batch_rows: usize, threads: usize },
-}
-
 /// A governed product in a plan. A leaf: no optimiser rule, no EXPLAIN and no metric goes past it. It says nothing about its rows: no
-/// statistics, no order, no constants, and a number of partitions that does not depend on how many files there are.
+/// statistics, no order, no constants. Which file a row lies in, and how large files and batches are, depends on hidden rows and values; so
+/// there is one partition, in the order of the files, in batches cut anew, while several partitions below are read and masked at once.
 pub struct GovernedExec {
     inner: Arc<dyn ExecutionPlan>,
     veil: Veil,
     context: Arc<TaskContext>,
-    deal: Deal,
+    threads: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl GovernedExec {
-    pub(super) fn new(inner: Arc<dyn ExecutionPlan>, veil: Veil, context: Arc<TaskContext>, deal: Deal) -> Self {
-        let partitions = if let Deal::Spread(partitions) = deal { partitions } else { 1 };
+    pub(super) fn new(inner: Arc<dyn ExecutionPlan>, veil: Veil, context: Arc<TaskContext>, threads: usize) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&veil.schema)),
-            Partitioning::UnknownPartitioning(partitions.max(1)),
+            Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { inner, veil, context, deal, properties: Arc::new(properties) }
+        Self { inner, veil, context, threads, properties: Arc::new(properties) }
     }
 
-    /// The ungoverned rows of one of our partitions: those of every so-manieth partition below.
-    fn spread(&self, partition: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));
-        let ours = (partition..inner.properties().partitioning.partition_count()).step_by(self.properties.partitioning.partition_count());
-        stream::iter(ours).map(move |below| inner.execute(below, Arc::clone(&context))).try_flatten()
-    }
-
-    /// All ungoverned rows, one partition below after the other, of which some are read at once.
-    fn in_order(&self, threads: usize) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let (inner, context) = (Arc::clone(&self.inner), Arc::clone(&self.context));
+    /// All governed rows, one partition below after the other, of which some are read at once.
+    fn in_order(&self) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let (inner, context, veil) = (Arc::clone(&self.inner), Arc::clone(&self.context), self.veil.clone());
         let below = 0..inner.properties().partitioning.partition_count();
         let started = stream::iter(below).map(move |below| {
-            let (inner, context) = (Arc::clone(&inner), Arc::clone(&context));
-            async move { read_ahead(&inner, below, context) }
+            let (inner, context, veil) = (Arc::clone(&inner), Arc::clone(&context), veil.clone());
+            async move { read_ahead(&inner, below, context, veil) }
         });
-        started.buffered(threads.max(1)).try_flatten()
+        started.buffered(self.threads.max(1)).try_flatten()
     }
 }
 
-/// A partition that is read whether or not its turn has come, as far as there is room.
-fn read_ahead(inner: &Arc<dyn ExecutionPlan>, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-    let mut rows = inner.execute(partition, context)?;
+/// A partition behind the veil, which is read whether or not its turn has come, as far as there is room.
+fn read_ahead(
+    inner: &Arc<dyn ExecutionPlan>,
+    partition: usize,
+    context: Arc<TaskContext>,
+    veil: Veil,
+) -> Result<stream::BoxStream<'static, Result<RecordBatch>>> {
+    let below = inner.execute(partition, context).map_err(|error| BarrierError::from_below(&veil.port, error))?;
+    let schema = Arc::clone(&veil.schema);
+    let mut rows = below.map(move |batch| {
+        let batch = batch.map_err(|error| BarrierError::from_below(&veil.port, error))?;
+        Ok(veil.draw(&batch)?)
+    });
     if inner.properties().partitioning.partition_count() == 1 {
-        return Ok(rows);
+        return Ok(rows.boxed());
     }
-    let mut builder = RecordBatchReceiverStream::builder(inner.schema(), READ_AHEAD);
+    let mut builder = RecordBatchReceiverStream::builder(schema, READ_AHEAD);
     let ready = builder.tx();
     builder.spawn(async move {
         while let Some(batch) = rows.next().await {
@@ -125,7 +118,7 @@ fn read_ahead(inner: &Arc<dyn ExecutionPlan>, partition: usize, context: Arc<Tas
         }
         Ok(())
     });
-    Ok(builder.build())
+    Ok(builder.build().boxed())
 }
 
 impl fmt::Debug for GovernedExec {
@@ -171,7 +164,7 @@ impl ExecutionPlan for GovernedExec {
             inner: reset_plan_states(Arc::clone(&self.inner))?,
             veil: self.veil.clone(),
             context: Arc::clone(&self.context),
-            deal: self.deal,
+            threads: self.threads,
             properties: Arc::clone(&self.properties),
         }))
     }
@@ -189,20 +182,12 @@ impl ExecutionPlan for GovernedExec {
     }
 
     /// The reader's context is not used: stores, memory and configuration are the gateway's.
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let veil = self.veil.clone();
-        let port = veil.port.clone();
-        let cut = match self.deal {
-            Deal::Spread(_) => self.spread(partition).boxed(),
-            Deal::InOrder { batch_rows, threads } => recut(self.in_order(threads), batch_rows, self.inner.schema()),
-        };
-        let governed = cut.map(move |batch| {
-            let batch = batch.map_err(|error| BarrierError::from_below(&veil.port, error))?;
-            veil.draw(&batch)
-        });
-        let governed = AssertUnwindSafe(governed).catch_unwind().map(move |item| {
-            let batch = item.unwrap_or_else(|_| Err(BarrierError::internal(&port, "a panic below the barrier")));
-            batch.map_err(DataFusionError::from)
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let port = self.veil.port.clone();
+        let cut = recut(self.in_order(), self.context.session_config().batch_size(), Arc::clone(&self.veil.schema));
+        let governed = AssertUnwindSafe(cut).catch_unwind().map(move |item| {
+            let batch = item.unwrap_or_else(|_| Err(BarrierError::internal(&port, "a panic below the barrier").into()));
+            batch.map_err(|error| BarrierError::opaque(&port, error))
         });
         // After an error there is nothing more, whatever the stream below would say next.
         let governed = governed.scan(false, |ended, item| {

@@ -47,6 +47,14 @@ impl BarrierError {
         Self::new(port, ErrorKind::Storage, format!("data of product {} cannot be read", port.product), error)
     }
 
+    /// An error on its way up: one of these as it is, anything else as from below.
+    pub(super) fn opaque(port: &PortId, error: DataFusionError) -> DataFusionError {
+        match error {
+            DataFusionError::External(ours) if ours.is::<Self>() => DataFusionError::External(ours),
+            other => Self::from_below(port, other).into(),
+        }
+    }
+
     /// A fault of ours. `cause` is for the log.
     pub(super) fn internal(port: &PortId, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::new(port, ErrorKind::Internal, "internal error".into(), cause)
