@@ -16,6 +16,7 @@ use super::{Decision, Request, decide};
 use crate::catalog::{Catalog, PortRef, Snapshot};
 use crate::id::{DomainName, GroupName, PrincipalName};
 use crate::identity::Principal;
+use crate::pairs::Dice;
 
 /// Meshes of a run, products of a mesh, and principals that ask for each.
 const MESHES: u64 = 50;
@@ -195,22 +196,8 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
     }
 }
 
-/// Numbers at random that a seed determines.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) % end as u64) as usize
-    }
-
-    fn some<'a>(&mut self, of: &[&'a str], percent: usize) -> Vec<&'a str> {
-        of.iter().copied().filter(|_| self.below(100) < percent).collect()
-    }
-
-    fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
-        of[self.below(of.len())]
-    }
+fn some(dice: &mut Dice, of: &[&'static str], percent: usize) -> Vec<&'static str> {
+    of.iter().copied().filter(|_| dice.chance(percent)).collect()
 }
 
 fn mesh(dice: &mut Dice) -> Value {
@@ -218,19 +205,19 @@ fn mesh(dice: &mut Dice) -> Value {
     for label in LABELS {
         // `Secret` always has a rule, `PII` mostly: what no rule covers is refused by the catalog, not by a decision.
         if label == "Secret" || label == "PII" || dice.below(2) == 0 {
-            rules.insert(label.to_owned(), json!({"mask": dice.one(&TEXT_MASKS), "clearGroups": dice.some(&GROUPS, 25)}));
+            rules.insert(label.to_owned(), json!({"mask": dice.word(&TEXT_MASKS), "clearGroups": some(dice, &GROUPS, 25)}));
         }
     }
     json!({"apiVersion": "datamesh.io/v1", "kind": "Mesh", "metadata": {"name": "m"}, "spec": {"currency": "USD", "classifications": rules}})
 }
 
 fn product(dice: &mut Dice, number: usize) -> Value {
-    let domain = dice.one(&DOMAINS);
+    let domain = dice.word(&DOMAINS);
     let columns = [("id", "bigint"), ("region", "text"), ("team", "text"), ("name", "text"), ("amount", "bigint"), ("consent", "boolean")];
     let columns = columns.iter().map(|(name, kind)| {
         let mut column = json!({"name": name, "type": kind});
         if *kind == "text" && dice.below(2) == 0 {
-            column["classification"] = dice.one(&LABELS).into();
+            column["classification"] = dice.word(&LABELS).into();
         }
         column
     });
@@ -239,24 +226,24 @@ fn product(dice: &mut Dice, number: usize) -> Value {
     for (text, name, path, _) in FILTERS {
         if dice.below(5) == 0 {
             let bind = if name.is_empty() { json!({}) } else { json!({ name: path }) };
-            filters.push(json!({"expression": text, "bind": bind, "exceptGroups": dice.some(&GROUPS, 20)}));
+            filters.push(json!({"expression": text, "bind": bind, "exceptGroups": some(dice, &GROUPS, 20)}));
         }
     }
     let masks: Vec<Value> = (0..dice.below(4))
-        .map(|_| json!({"column": dice.one(&["region", "team", "name"]), "mask": dice.one(&TEXT_MASKS), "exceptGroups": dice.some(&GROUPS, 20)}))
+        .map(|_| json!({"column": dice.word(&["region", "team", "name"]), "mask": dice.word(&TEXT_MASKS), "exceptGroups": some(dice, &GROUPS, 20)}))
         .collect();
     let mut product = json!({
         "apiVersion": "datamesh.io/v1", "kind": "DataProduct",
         "metadata": {"name": format!("p{number}"), "domain": domain, "version": "1.0.0", "description": "d",
-            "owner": {"team": "t", "contact": "c@x.example"}, "status": dice.one(&["active", "active", "deprecated", "draft"])},
+            "owner": {"team": "t", "contact": "c@x.example"}, "status": dice.word(&["active", "active", "deprecated", "draft"])},
         "spec": {
             "outputPorts": [{"name": "sql", "format": "csv", "location": format!("file:data/{domain}/p{number}/"), "schema": columns}],
             "sla": {"freshness": "1h"},
-            "policies": {"access": dice.one(&["public", "restricted", "restricted", "private"]), "rowFilters": filters, "masks": masks}}
+            "policies": {"access": dice.word(&["public", "restricted", "restricted", "private"]), "rowFilters": filters, "masks": masks}}
     });
     // A list without a member would be a mistake: the key is left out.
     for (key, from) in [("purposes", &["fraud", "audit"][..]), ("residency", &REGIONS[..])] {
-        let some = dice.some(from, 60);
+        let some = some(dice, from, 60);
         if dice.below(4) == 0 && !some.is_empty() {
             product["spec"]["policies"][key] = some.into();
         }
@@ -265,7 +252,7 @@ fn product(dice: &mut Dice, number: usize) -> Value {
 }
 
 fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
-    let mut groups: Vec<String> = dice.some(&GROUPS, 30).into_iter().map(str::to_owned).collect();
+    let mut groups: Vec<String> = some(dice, &GROUPS, 30).into_iter().map(str::to_owned).collect();
     for product in products {
         if dice.below(2) == 0 {
             let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
@@ -275,12 +262,12 @@ fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
     let mut attributes = BTreeMap::new();
     for (name, values) in [("region", &REGIONS[..]), ("team", &["a", "it's", "\u{e9}"][..])] {
         if dice.below(5) > 0 {
-            attributes.insert(name.to_owned(), dice.one(values).to_owned());
+            attributes.insert(name.to_owned(), dice.word(values).to_owned());
         }
     }
     Asker {
-        name: dice.one(&["ann", "bea"]).to_owned(),
-        domain: dice.one(&DOMAINS).to_owned(),
+        name: dice.word(&["ann", "bea"]).to_owned(),
+        domain: dice.word(&DOMAINS).to_owned(),
         groups,
         attributes,
         purpose: [None, Some("fraud"), Some("audit"), Some("fun")][dice.below(4)].map(str::to_owned),
@@ -296,7 +283,7 @@ fn write(root: &Path, path: &str, value: &Value) {
 
 /// One mesh: how many decisions agreed, by outcome.
 fn run(seed: u64, counts: &mut BTreeMap<&'static str, usize>, differences: &mut String) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("catalog");
     let (mesh, products) = (mesh(&mut dice), (0..PRODUCTS).map(|number| product(&mut dice, number)).collect::<Vec<_>>());

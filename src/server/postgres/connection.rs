@@ -335,7 +335,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
     pub(super) async fn describe(&mut self, parsed: &Parsed, types: &[Option<DataType>]) -> Result<Description, Halt> {
         let running = Running::begin(&self.signals, self.statement_timeout());
         let _listening = running.listen(&self.registration);
-        Ok(running.wait(Box::pin(self.door.gateway.describe(&self.session, parsed, types))).await??)
+        Ok(running.wait(self.door.gateway.describe(&self.session, parsed, types)).await??)
     }
 
     /// Runs a statement up to its first row, and tells what the reader is to be told.
@@ -343,7 +343,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         let running = Running::begin(&self.signals, self.statement_timeout());
         let rows = {
             let _listening = running.listen(&self.registration);
-            running.wait(Box::pin(self.door.gateway.run(&self.session, parsed, values, running.token()))).await??
+            running.wait(self.door.gateway.run(&self.session, parsed, values, running.token())).await??
         };
         if !matches!(self.session.settings().show("client_min_messages").as_deref(), Ok("warning" | "error")) {
             for notice in rows.notices() {

@@ -4,6 +4,7 @@
 //! stops asking, cost one batch.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -93,6 +94,7 @@ pub enum State {
 #[derive(Debug)]
 pub struct Cursor {
     rows: Pin<Box<MeteredRows>>,
+    /// One with rows left from `offset` on.
     batch: Option<RecordBatch>,
     offset: usize,
     ended: bool,
@@ -100,15 +102,13 @@ pub struct Cursor {
     pub running: Running,
 }
 
-/// Where rows go.
+/// What rows become.
 #[derive(Debug)]
-pub enum Sink<'a> {
-    /// As DataRow messages.
+pub enum Writer {
+    /// DataRow messages.
     Rows,
-    /// As COPY.
-    Copy(&'a mut Copier),
-    /// Nowhere: MOVE.
-    Nowhere,
+    /// A COPY.
+    Copy(Copier),
 }
 
 /// Batches that are encoded at once, where all rows are wanted.
@@ -126,28 +126,27 @@ struct Encoded {
     writer: Writer,
 }
 
-impl Sink<'_> {
-    /// What writes the next batch in a task of its own; `None` where nothing is written.
-    fn fork(&mut self, rows: usize) -> Option<Writer> {
-        match self {
-            Sink::Rows => Some(Writer::Rows),
-            Sink::Copy(copier) => Some(Writer::Copy(copier.fork(rows))),
-            Sink::Nowhere => None,
-        }
-    }
-}
-
-/// A [`Sink`] of its own.
-enum Writer {
-    Rows,
-    Copy(Copier),
-}
-
 impl Writer {
     fn row(&mut self, columns: &[Column<'_>], row: usize, out: &mut Vec<u8>) -> Result<(), Unwritable> {
         match self {
             Self::Rows => encode::data_row(columns, row, out),
             Self::Copy(copier) => copier.row(columns, row, out),
+        }
+    }
+
+    /// Appends what comes after all rows.
+    pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Unwritable> {
+        match self {
+            Self::Rows => Ok(()),
+            Self::Copy(copier) => copier.end(out),
+        }
+    }
+
+    /// One for the next `rows` rows, while this one goes on behind them.
+    fn fork(&mut self, rows: usize) -> Self {
+        match self {
+            Self::Rows => Self::Rows,
+            Self::Copy(copier) => Self::Copy(copier.fork(rows)),
         }
     }
 
@@ -160,6 +159,28 @@ impl Writer {
         }
         drop(columns);
         Ok(Encoded { bytes, batch, done, writer: self })
+    }
+
+    /// Sends some rows of a batch.
+    async fn send<W: AsyncWrite + Unpin>(
+        &mut self,
+        (running, outbox): (&Running, &mut Outbox<W>),
+        batch: &RecordBatch,
+        rows: Range<usize>,
+        outputs: &[Output],
+        style: &Style,
+    ) -> Result<(), Halt> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns = encode::columns(batch, outputs, style)?;
+        for row in rows {
+            self.row(&columns, row, &mut outbox.buffer)?;
+            if outbox.is_full() {
+                running.wait(outbox.flush()).await??;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -174,36 +195,26 @@ impl Cursor {
         Arc::clone(self.rows.schema())
     }
 
-    /// Sends at most so many rows; says how many there were, and whether those were the last.
+    /// Sends at most so many rows; says how many there were, and whether those were the last. Without a writer they are skipped: MOVE.
     pub async fn pump<W: AsyncWrite + Unpin>(
         &mut self,
         outbox: &mut Outbox<W>,
-        mut sink: Sink<'_>,
+        mut writer: Option<&mut Writer>,
         outputs: &[Output],
         style: &Style,
         most: u64,
     ) -> Result<(u64, bool), Halt> {
         let mut sent = 0;
         while sent < most {
-            if most == u64::MAX && self.batch.is_none() && !self.ended && !matches!(sink, Sink::Nowhere) {
-                return Ok((sent + self.pump_all(outbox, sink, outputs, style).await?, true));
+            if let (u64::MAX, None, false, Some(writer)) = (most, &self.batch, self.ended, &mut writer) {
+                return Ok((sent + self.pump_all(outbox, writer, outputs, style).await?, true));
             }
             let Some(batch) = self.current().await? else { return Ok((sent, true)) };
             let wanted = usize::try_from(most - sent).unwrap_or(usize::MAX);
             let end = batch.num_rows().min(self.offset.saturating_add(wanted));
             sent += (end - self.offset) as u64;
-            if !matches!(sink, Sink::Nowhere) {
-                let columns = encode::columns(&batch, outputs, style)?;
-                for row in self.offset..end {
-                    match &mut sink {
-                        Sink::Rows => encode::data_row(&columns, row, &mut outbox.buffer)?,
-                        Sink::Copy(copier) => copier.row(&columns, row, &mut outbox.buffer)?,
-                        Sink::Nowhere => {}
-                    }
-                    if outbox.is_full() {
-                        self.running.wait(outbox.flush()).await??;
-                    }
-                }
+            if let Some(writer) = &mut writer {
+                writer.send((&self.running, outbox), &batch, self.offset..end, outputs, style).await?;
             }
             self.offset = end;
             if self.offset == batch.num_rows() {
@@ -213,12 +224,12 @@ impl Cursor {
         Ok((sent, false))
     }
 
-    /// Sends all rows that are left, and says how many. They are encoded in tasks of their own, in order, so that a connection is not bound
-    /// to what one processor can encode and send.
+    /// Sends all batches that are left, and says how many rows. They are encoded in tasks of their own, in order, so that a connection is not
+    /// bound to what one processor can encode and send.
     async fn pump_all<W: AsyncWrite + Unpin>(
         &mut self,
         outbox: &mut Outbox<W>,
-        mut sink: Sink<'_>,
+        writer: &mut Writer,
         outputs: &[Output],
         style: &Style,
     ) -> Result<u64, Halt> {
@@ -227,10 +238,10 @@ impl Cursor {
             .rows
             .by_ref()
             .map(|batch| {
-                let job = batch.map(|batch| (sink.fork(batch.num_rows()), batch));
+                let job = batch.map(|batch| (writer.fork(batch.num_rows()), batch));
                 let outputs = Arc::clone(&shared);
                 async move {
-                    let (Some(writer), batch) = job? else { return Err(Fault::internal("rows for nobody")) };
+                    let (writer, batch) = job?;
                     if batch.num_rows().saturating_mul(outputs.len()) < FEW_CELLS {
                         return writer.encode(batch, &outputs, &style);
                     }
@@ -246,16 +257,10 @@ impl Cursor {
             } else {
                 outbox.buffer.extend_from_slice(&bytes);
             }
-            let columns = encode::columns(&batch, &shared, &style)?;
-            for row in done..batch.num_rows() {
-                if outbox.is_full() {
-                    self.running.wait(outbox.flush()).await??;
-                }
-                writer.row(&columns, row, &mut outbox.buffer)?;
-            }
             if outbox.is_full() {
                 self.running.wait(outbox.flush()).await??;
             }
+            writer.send((&self.running, outbox), &batch, done..batch.num_rows(), &shared, &style).await?;
             sent += batch.num_rows() as u64;
         }
         drop(encoding);
@@ -265,24 +270,16 @@ impl Cursor {
 
     /// The batch with the next row.
     async fn current(&mut self) -> Result<Option<RecordBatch>, Halt> {
-        loop {
-            if let Some(batch) = &self.batch
-                && self.offset < batch.num_rows()
-            {
-                return Ok(Some(batch.clone()));
-            }
-            self.batch = None;
-            if self.ended {
-                return Ok(None);
-            }
+        while self.batch.is_none() && !self.ended {
             match self.running.wait(self.rows.next()).await? {
                 Some(batch) => {
-                    self.batch = Some(batch?);
+                    self.batch = Some(batch?).filter(|batch| batch.num_rows() > 0);
                     self.offset = 0;
                 }
                 None => self.ended = true,
             }
         }
+        Ok(self.batch.clone())
     }
 }
 

@@ -9,7 +9,7 @@ use super::cancel::Halt;
 use super::connection::Connection;
 use super::encode::copy::Copier;
 use super::encode::{self, Format, Output};
-use super::portal::{Cursor, Portal, Prepared, Sink, State, query_of};
+use super::portal::{Cursor, Portal, Prepared, State, Writer, query_of};
 use super::reply;
 use super::types;
 use crate::error::{ErrorKind, Fault};
@@ -78,7 +78,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
     pub(super) async fn rows(&mut self, cursor: &mut Cursor, outputs: &[Output], most: u64) -> Result<(u64, bool), Halt> {
         let style = self.style();
         let _listening = cursor.running.listen(&self.registration);
-        cursor.pump(&mut self.outbox, Sink::Rows, outputs, &style, most).await
+        cursor.pump(&mut self.outbox, Some(&mut Writer::Rows), outputs, &style, most).await
     }
 
     /// What is to be run: for EXECUTE the prepared statement with the arguments as its types.
@@ -116,11 +116,12 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         self.outbox.put(&CopyOutResponse::new(code, columns, vec![i16::from(code); outputs.len()]));
         copier.begin(&mut self.outbox.buffer)?;
         let style = self.style();
+        let mut writer = Writer::Copy(copier);
         let rows = {
             let _listening = cursor.running.listen(&self.registration);
-            cursor.pump(&mut self.outbox, Sink::Copy(&mut copier), &outputs, &style, u64::MAX).await?.0
+            cursor.pump(&mut self.outbox, Some(&mut writer), &outputs, &style, u64::MAX).await?.0
         };
-        copier.end(&mut self.outbox.buffer)?;
+        writer.end(&mut self.outbox.buffer)?;
         self.outbox.put(&CopyDone::new());
         self.outbox.put(&reply::complete(format!("COPY {rows}")));
         Ok(())
@@ -155,7 +156,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         if let State::Open(cursor) = &mut portal.state {
             cursor.running.restart(timeout);
             let _listening = cursor.running.listen(&self.registration);
-            moved = cursor.pump(&mut self.outbox, Sink::Nowhere, &[], &encode::Style::default(), most).await?.0;
+            moved = cursor.pump(&mut self.outbox, None, &[], &encode::Style::default(), most).await?.0;
         }
         self.shelf.put_portal(name, portal);
         Ok(format!("MOVE {moved}"))

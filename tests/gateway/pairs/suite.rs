@@ -13,10 +13,10 @@ use std::sync::LazyLock;
 
 use regex::bytes::Regex;
 
+pub use self::dice::Dice;
 pub use self::doors::{Reader, Way, bytes};
 pub use self::world::{CANARY, Side, World};
 
-use self::dice::Dice;
 use self::doors::WAYS;
 
 /// Statements of one seed.
