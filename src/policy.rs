@@ -27,22 +27,38 @@ pub use filter::check_filter;
 pub use mask::{Mask, MaskKeys};
 
 /// Everything that decides whether and how a principal reads a port.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Who.
     pub principal: &'a Principal,
     /// What.
     pub target: &'a PortRef,
-    /// The port's true columns.
-    pub schema: &'a SchemaRef,
     /// The mesh's rules.
     pub mesh: &'a Mesh,
     /// The producer domain.
     pub domain: &'a Domain,
     /// Where this gateway runs.
     pub region: Option<&'a str>,
-    /// Why, as the session declared it.
-    pub purpose: Option<&'a str>,
+    /// Why and how.
+    pub circumstances: &'a Circumstances,
+}
+
+/// What a session says of itself, and a decision may depend on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Circumstances {
+    /// Why it reads, as it declared with `meshgate.purpose`.
+    pub purpose: Option<String>,
+    /// The door that it came through, as the ledger writes it.
+    pub protocol: &'static str,
+    /// The client, as it calls itself.
+    pub application_name: Option<String>,
+}
+
+impl Circumstances {
+    /// The declared purpose.
+    pub fn purpose(&self) -> Option<&str> {
+        self.purpose.as_deref()
+    }
 }
 
 /// The answer.

@@ -47,10 +47,10 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::QueryId;
+use crate::id::{PrincipalName, QueryId};
 use crate::identity::Identity;
 use crate::metering::{Journal, Protocol, QueryStart};
-use crate::policy::MaskKeys;
+use crate::policy::{Circumstances, MaskKeys};
 use crate::ports::Ports;
 use crate::telemetry::Metrics;
 
@@ -146,11 +146,9 @@ impl Gateway {
                 changed = identity.changed() => if changed.is_err() { return },
                 () = stop.cancelled() => return,
             }
-            let snapshot = self.parts.catalog.current();
             self.running.recheck(|record| {
-                let Some(principal) = self.parts.identity.lookup(&record.principal) else { return false };
-                let asker = Asker { principal, snapshot: Arc::clone(&snapshot), purpose: record.purpose.clone(), search_path: Vec::new() };
-                record.permits.iter().all(|permit| authorise::still_holds(permit, &asker, self.region()))
+                let asker = self.asker_for(&record.principal, record.circumstances.clone(), Vec::new());
+                asker.is_ok_and(|asker| record.permits.iter().all(|permit| authorise::still_holds(permit, &asker)))
             });
         }
     }
@@ -217,7 +215,7 @@ impl Gateway {
         match self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account)).await {
             Ok(mut planned) => {
                 let permits = std::mem::take(&mut planned.permits);
-                let entry = self.running.enter(query_id, asker.principal.name.clone(), asker.purpose.clone(), permits, stop.clone());
+                let entry = self.running.enter(query_id, asker.principal.name.clone(), asker.circumstances.clone(), permits, stop.clone());
                 let deadline = self.deadline(session, begun);
                 Ok(MeteredRows::start(planned, explain, query_id, slot, entry, books, deadline))
             }
@@ -274,13 +272,18 @@ impl Gateway {
 
     /// Who asks, as they are now.
     fn asker(&self, session: &Session) -> Result<Asker> {
-        let name = &session.principal().name;
-        let principal = self.parts.identity.lookup(name).ok_or_else(|| resolve::gone(name.as_str()))?;
+        let asker = self.asker_for(&session.principal().name, session.circumstances(), session.settings().search_path())?;
         #[cfg(test)]
-        let principal = if crate::mutants::is("stale plan") { Arc::clone(session.principal()) } else { principal };
-        let settings = session.settings();
-        let snapshot = self.parts.catalog.current();
-        Ok(Asker { principal, snapshot, purpose: settings.purpose(), search_path: settings.search_path() })
+        if crate::mutants::is("stale plan") {
+            return Ok(Asker { principal: Arc::clone(session.principal()), ..asker });
+        }
+        Ok(asker)
+    }
+
+    /// Somebody in circumstances, as they are now and in the world of now.
+    fn asker_for(&self, name: &PrincipalName, circumstances: Circumstances, search_path: Vec<String>) -> Result<Asker> {
+        let principal = self.parts.identity.lookup(name).ok_or_else(|| resolve::gone(name.as_str()))?;
+        Ok(Asker { principal, snapshot: self.parts.catalog.current(), circumstances, search_path, region: self.parts.region.clone() })
     }
 
     /// Waits for a slot of the consumer domain.
@@ -303,7 +306,7 @@ impl Gateway {
             principal: asker.principal.name.clone(),
             consumer_domain: asker.principal.domain.clone(),
             cost_center: domain.and_then(|d| d.cost_center.clone()),
-            purpose: asker.purpose.clone(),
+            purpose: asker.circumstances.purpose.clone(),
             protocol: session.protocol(),
             application_name: session.settings().application_name(),
             statement_digest: parsed.digest().to_owned(),
@@ -333,10 +336,6 @@ impl Gateway {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.parts.limits
-    }
-
-    pub(crate) fn region(&self) -> Option<&str> {
-        self.parts.region.as_deref()
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::Origin;
@@ -10,20 +10,19 @@ use crate::catalog::Origin;
 use super::filter::Filter;
 use super::{Decision, Denial, Mask, Permit, Reason, Request, entitlement};
 
-/// Decides. Deny is what happens when nobody decided.
-pub fn decide(request: &Request<'_>) -> Decision {
-    match view(request) {
+/// Decides how a port with these true columns is read. Deny is what happens when nobody decided.
+pub fn decide(request: &Request<'_>, schema: &SchemaRef) -> Decision {
+    match view(request, schema) {
         Ok(permit) => Decision::Permit(permit),
         Err(denial) => Decision::Denied(denial),
     }
 }
 
-fn view(request: &Request<'_>) -> Result<Permit, Denial> {
-    let mut reasons = entitlement::entitle(request.principal, request.target, request.region, request.purpose)
-        .map_err(|denial| denial.with_stewards(request.domain))?;
-    one_column_a_name(request.schema).map_err(|reason| undecided(reason, None))?;
-    let (filter, filter_texts) = row_filter(request, &mut reasons)?;
-    let masks = column_masks(request, &mut reasons)?;
+fn view(request: &Request<'_>, schema: &SchemaRef) -> Result<Permit, Denial> {
+    let mut reasons = entitlement::entitle(request)?;
+    one_column_a_name(schema).map_err(|reason| undecided(reason, None))?;
+    let (filter, filter_texts) = row_filter(request, schema, &mut reasons)?;
+    let masks = column_masks(request, schema, &mut reasons)?;
     Ok(Permit { filter, masks, reasons, filter_texts })
 }
 
@@ -47,7 +46,7 @@ fn one_column_a_name(schema: &Schema) -> Result<(), String> {
 }
 
 /// Rule 3: the filters that hold for the principal, ANDed. The engine's filter drops rows for which it is NULL.
-fn row_filter(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<(Option<Expr>, Vec<String>), Denial> {
+fn row_filter(request: &Request<'_>, schema: &SchemaRef, reasons: &mut Vec<Reason>) -> Result<(Option<Expr>, Vec<String>), Denial> {
     let mut all: Option<Expr> = None;
     let mut texts = Vec::new();
     for rule in &request.target.product.row_filters {
@@ -57,7 +56,7 @@ fn row_filter(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<(Optio
             continue;
         }
         let one = Filter::parse(expression, &rule.value.bind)
-            .and_then(|filter| filter.compile(request.schema, request.principal))
+            .and_then(|filter| filter.compile(schema, request.principal))
             .map_err(|why| undecided(format!("the row filter {expression} cannot be applied: {why}"), Some(&rule.origin)))?;
         all = Some(match all {
             Some(others) => others.and(one),
@@ -70,10 +69,10 @@ fn row_filter(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<(Optio
 }
 
 /// Rule 4: per column, the strictest of the classification's mask and the product's.
-fn column_masks(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<BTreeMap<String, Mask>, Denial> {
+fn column_masks(request: &Request<'_>, schema: &Schema, reasons: &mut Vec<Reason>) -> Result<BTreeMap<String, Mask>, Denial> {
     let mut asked: BTreeMap<&str, Vec<&Mask>> = BTreeMap::new();
-    classified(request, &mut asked, reasons)?;
-    declared(request, &mut asked, reasons)?;
+    classified(request, schema, &mut asked, reasons)?;
+    declared(request, schema, &mut asked, reasons)?;
     let mut masks = BTreeMap::new();
     for (column, all) in asked {
         let Some(mask) = Mask::strictest(all.iter().copied()) else { continue };
@@ -86,7 +85,12 @@ fn column_masks(request: &Request<'_>, reasons: &mut Vec<Reason>) -> Result<BTre
 }
 
 /// The masks that classifications ask for. Each falls away for its own clear groups only.
-fn classified<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
+fn classified<'a>(
+    request: &Request<'a>,
+    schema: &Schema,
+    asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>,
+    reasons: &mut Vec<Reason>,
+) -> Result<(), Denial> {
     let target = request.target;
     let columns = target.product.ports.get(target.port).and_then(|port| port.columns.as_ref());
     for column in columns.into_iter().flatten() {
@@ -101,7 +105,7 @@ fn classified<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a M
             reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
             continue;
         }
-        takes(request.schema, name, &rule.mask.value).map_err(|why| undecided(why, Some(&rule.mask.origin)))?;
+        takes(schema, name, &rule.mask.value).map_err(|why| undecided(why, Some(&rule.mask.origin)))?;
         let text = format!("the column {name} ({label}) is masked by {}, the rule for {known}", rule.mask.value);
         reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
         asked.entry(name).or_default().push(&rule.mask.value);
@@ -110,7 +114,12 @@ fn classified<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a M
 }
 
 /// The masks that the manifest asks for. They can only tighten what the classification left.
-fn declared<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
+fn declared<'a>(
+    request: &Request<'a>,
+    schema: &Schema,
+    asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>,
+    reasons: &mut Vec<Reason>,
+) -> Result<(), Denial> {
     for rule in &request.target.product.masks {
         let (name, mask) = (rule.value.column.as_str(), &rule.value.mask);
         if request.principal.in_any(&rule.value.except_groups) {
@@ -118,7 +127,7 @@ fn declared<'a>(request: &Request<'a>, asked: &mut BTreeMap<&'a str, Vec<&'a Mas
             reasons.push(Reason { text, origin: Some(rule.origin.clone()) });
             continue;
         }
-        takes(request.schema, name, mask).map_err(|why| undecided(why, Some(&rule.origin)))?;
+        takes(schema, name, mask).map_err(|why| undecided(why, Some(&rule.origin)))?;
         reasons.push(Reason { text: format!("the column {name} is masked by {mask}"), origin: Some(rule.origin.clone()) });
         asked.entry(name).or_default().push(mask);
     }

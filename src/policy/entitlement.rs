@@ -1,10 +1,10 @@
 //! Rules 1 and 2: whether a principal may read a product at all.
 
-use crate::catalog::{Access, Domain, PortRef, ProductVersion, Status};
+use crate::catalog::{Access, Domain, ProductVersion, Status};
 use crate::error::{ErrorKind, Fault};
 use crate::identity::Principal;
 
-use super::Reason;
+use super::{Reason, Request};
 
 /// Why they may not.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl Denial {
 
     /// Adds who grants access to the hint of somebody who is not entitled.
     #[must_use]
-    pub fn with_stewards(mut self, domain: &Domain) -> Self {
+    fn with_stewards(mut self, domain: &Domain) -> Self {
         if let (Some(hint), true, false) = (&mut self.hint, self.unentitled, domain.stewards.is_empty()) {
             let stewards: Vec<&str> = domain.stewards.iter().map(|group| group.as_str()).collect();
             hint.push_str(&format!(" Stewards of the domain {} are the members of {}.", domain.name, stewards.join(", ")));
@@ -50,19 +50,19 @@ pub fn undefined_table(name: &str) -> Fault {
 }
 
 /// Whether the principal may read it at all, before its schema is known: rules 1 and 2 of the decision. `decide` includes it.
-pub fn entitle(principal: &Principal, target: &PortRef, region: Option<&str>, purpose: Option<&str>) -> Result<Vec<Reason>, Denial> {
-    let product = &target.product;
-    let entitled = ground(principal, product).ok_or_else(|| stranger(principal, product))?;
+pub fn entitle(request: &Request<'_>) -> Result<Vec<Reason>, Denial> {
+    let (principal, product) = (request.principal, &request.target.product);
+    let entitled = ground(request).ok_or_else(|| stranger(principal, product).with_stewards(request.domain))?;
     let mut reasons = vec![entitled];
-    reasons.extend(declared(product, purpose)?);
-    reasons.extend(resident(principal, product, region)?);
+    reasons.extend(declared(product, request.circumstances.purpose())?);
+    reasons.extend(resident(principal, product, request.region)?);
     Ok(reasons)
 }
 
 /// Whether the principal may know that the product exists. Where not, its name must mean nothing to them from the very start, so that what
 /// happens next (which name an error tells of, what is queued, counted and recorded) is what happens for any other missing name.
-pub fn may_know_of(principal: &Principal, target: &PortRef) -> bool {
-    is_listed(&target.product) || ground(principal, &target.product).is_some()
+pub fn may_know_of(request: &Request<'_>) -> bool {
+    is_listed(&request.target.product) || ground(request).is_some()
 }
 
 /// Whether strangers are told of the product, and whom to ask for it.
@@ -71,7 +71,8 @@ fn is_listed(product: &ProductVersion) -> bool {
 }
 
 /// Rule 1: what entitles the principal, if anything does.
-fn ground(principal: &Principal, product: &ProductVersion) -> Option<Reason> {
+fn ground(request: &Request<'_>) -> Option<Reason> {
+    let (principal, product) = (request.principal, &request.target.product);
     let because = |text: String| Some(Reason { text, origin: Some(product.source.clone()) });
     if principal.domain == product.id.domain {
         return because(format!("{} belongs to the principal's own domain", product.id));

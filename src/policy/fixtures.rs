@@ -12,7 +12,7 @@ use crate::catalog::{
 };
 use crate::id::{DomainName, GroupName, PortName, PrincipalName, ProductId, ProductName};
 use crate::identity::Principal;
-use crate::policy::{Decision, Mask, Permit, Request, decide};
+use crate::policy::{Circumstances, Decision, Mask, Permit, Request, decide};
 
 pub(crate) fn at<T>(value: T, line: u64) -> Sourced<T> {
     Sourced { value, origin: Origin { file: "claims/claims_enriched/v1.yaml".into(), line, column: 9 } }
@@ -127,6 +127,19 @@ pub(crate) fn schema_of(product: &ProductVersion) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
 }
 
+/// A session that has declared nothing.
+static NOTHING_SAID: Circumstances = Circumstances { purpose: None, protocol: "postgres", application_name: None };
+
+/// A session that has declared this purpose, if any.
+pub(crate) fn declaring(purpose: Option<&str>) -> Circumstances {
+    Circumstances { purpose: purpose.map(Into::into), ..NOTHING_SAID.clone() }
+}
+
+/// Asks a gateway in `eu` for no declared purpose.
+pub(crate) fn request<'a>(principal: &'a Principal, target: &'a PortRef, mesh: &'a Mesh, domain: &'a Domain) -> Request<'a> {
+    Request { principal, target, mesh, domain, region: Some("eu"), circumstances: &NOTHING_SAID }
+}
+
 /// Decides for a gateway in `eu` and no declared purpose.
 pub(crate) fn decision(product: ProductVersion, principal: &Principal) -> Decision {
     decision_for(product, principal, Some("eu"), None)
@@ -135,7 +148,8 @@ pub(crate) fn decision(product: ProductVersion, principal: &Principal) -> Decisi
 pub(crate) fn decision_for(product: ProductVersion, principal: &Principal, region: Option<&str>, purpose: Option<&str>) -> Decision {
     let schema = schema_of(&product);
     let target = PortRef { product: Arc::new(product), port: 0 };
-    decide(&Request { principal, target: &target, schema: &schema, mesh: &mesh(), domain: &domain(), region, purpose })
+    let circumstances = declaring(purpose);
+    decide(&Request { region, circumstances: &circumstances, ..request(principal, &target, &mesh(), &domain()) }, &schema)
 }
 
 /// The permit of a decision that must be one.

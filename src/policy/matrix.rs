@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
-use super::fixtures::groups;
-use super::{Decision, Request, decide};
+use super::fixtures::{self, groups};
+use super::{Decision, decide};
 use crate::catalog::{Catalog, PortRef, ProductVersion, Snapshot};
 use crate::id::{DomainName, PrincipalName};
 use crate::identity::Principal;
@@ -59,9 +59,9 @@ fn rows(snapshot: &Snapshot, principal: &Principal, product: &Arc<ProductVersion
     let schema = schema_of(product);
     let target = PortRef { product: Arc::clone(product), port: 0 };
     let domain = &snapshot.domains[&product.id.domain];
-    let request = Request { principal, target: &target, schema: &schema, mesh: &snapshot.mesh, domain, region: Some("eu"), purpose: None };
+    let request = fixtures::request(principal, &target, &snapshot.mesh, domain);
     let who = format!("{} {}", principal.name, product.id);
-    match decide(&request) {
+    match decide(&request, &schema) {
         Decision::Denied(denial) => {
             let fault = denial.to_fault(product.id.domain.as_str(), product.id.product.as_str());
             writeln!(out, "{who}: denied, {} ({})", fault.sqlstate(), denial.reasons[0].text).unwrap();

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{Field, Schema};
 use serde_json::{Value, json};
 
-use super::{Decision, Request, decide};
+use super::{Decision, Request, decide, fixtures};
 use crate::catalog::{Catalog, PortRef, Snapshot};
 use crate::id::{DomainName, GroupName, PrincipalName};
 use crate::identity::Principal;
@@ -174,16 +174,10 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
     let columns = target.port().columns.as_ref().unwrap();
     let schema =
         Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()));
-    let request = Request {
-        principal: &principal,
-        target,
-        schema: &schema,
-        mesh: &snapshot.mesh,
-        domain: &snapshot.domains[&target.product.id.domain],
-        region: asker.gateway,
-        purpose: asker.purpose.as_deref(),
-    };
-    match decide(&request) {
+    let domain = &snapshot.domains[&target.product.id.domain];
+    let circumstances = &fixtures::declaring(asker.purpose.as_deref());
+    let request = Request { region: asker.gateway, circumstances, ..fixtures::request(&principal, target, &snapshot.mesh, domain) };
+    match decide(&request, &schema) {
         Decision::Denied(denial) if !denial.visible => Outcome::Missing,
         Decision::Denied(_) => Outcome::Denied,
         Decision::Permit(permit) => {

@@ -11,11 +11,11 @@ use chrono::{DateTime, Utc};
 use datafusion::common::TableReference;
 use datafusion::sql::sqlparser::ast;
 
-use crate::catalog::{Domain, PortRef, Status};
+use crate::catalog::{PortRef, Status};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{PortId, QueryId};
 use crate::metering::{Account, DecisionRecord, Meter};
-use crate::policy::{self, Decision, Denial, Permit, Reason, Request};
+use crate::policy::{self, Decision, Denial, Permit, Reason};
 use crate::ports::OpenPort;
 
 use super::resolve::{Asker, Resolved, Target, undefined};
@@ -103,8 +103,8 @@ async fn grant(
         record(gateway, asker, target, books, false, &denial.reasons, None);
         Refusal::Denied(denial)
     };
-    let region = gateway.region();
-    policy::entitle(&asker.principal, target, region, asker.purpose.as_deref()).map_err(deny)?;
+    let request = asker.request(target)?;
+    policy::entitle(&request).map_err(deny)?;
     let meter = match books {
         Books::Query(_, account) => account.meter(&target.id(), &target.product.version.to_string(), ""),
         Books::Description => Meter::unbilled(),
@@ -113,7 +113,7 @@ async fn grant(
     if let Books::Query(_, account) = books {
         account.meter(port.id(), &target.product.version.to_string(), port.table_version());
     }
-    match decide(asker, target, &port, region)? {
+    match policy::decide(&request, port.schema()) {
         Decision::Permit(permit) => {
             record(gateway, asker, target, books, true, permit.reasons(), Some(&permit));
             check_session(session, &port, &permit, table, gateway.now())?;
@@ -121,25 +121,6 @@ async fn grant(
         }
         Decision::Denied(denial) => Err(deny(denial)),
     }
-}
-
-fn decide(asker: &Asker, target: &PortRef, port: &OpenPort, region: Option<&str>) -> Result<Decision> {
-    let domain = producer(asker, target)?;
-    Ok(policy::decide(&Request {
-        principal: &asker.principal,
-        target,
-        schema: port.schema(),
-        mesh: &asker.snapshot.mesh,
-        domain,
-        region,
-        purpose: asker.purpose.as_deref(),
-    }))
-}
-
-/// The domain that owns a product.
-pub(super) fn producer<'a>(asker: &'a Asker, target: &PortRef) -> Result<&'a Domain> {
-    let domain = asker.snapshot.domains.get(&target.product.id.domain);
-    domain.map(AsRef::as_ref).ok_or_else(|| Fault::internal("a product without a domain"))
 }
 
 /// What the session itself asks for beyond policy.
@@ -223,13 +204,13 @@ impl Granted {
 }
 
 /// Whether the reader would still see the same if the query began now.
-pub(super) fn still_holds((target, port, permit): &(PortRef, OpenPort, Permit), asker: &Asker, region: Option<&str>) -> bool {
+pub(super) fn still_holds((target, port, permit): &(PortRef, OpenPort, Permit), asker: &Asker) -> bool {
     let Some(product) = asker.snapshot.products.get(&target.product.id).and_then(|p| p.versions.get(&port.id().major)) else {
         return false;
     };
     let Some(index) = product.ports.iter().position(|now| now.name == port.id().port) else { return false };
     let target = PortRef { product: Arc::clone(product), port: index };
-    match decide(asker, &target, port, region) {
+    match asker.request(&target).map(|request| policy::decide(&request, port.schema())) {
         Ok(Decision::Permit(now)) => now.same_view(permit),
         _ => false,
     }

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use crate::catalog::{PortRef, Snapshot};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::identity::Principal;
-use crate::policy;
+use crate::policy::{self, Circumstances, Request};
 use crate::system;
 
 use super::fault::fault_of;
@@ -28,8 +28,25 @@ pub(crate) struct Asker {
     /// As they are now, not as they were when they logged in.
     pub principal: Arc<Principal>,
     pub snapshot: Arc<Snapshot>,
-    pub purpose: Option<String>,
+    pub circumstances: Circumstances,
     pub search_path: Vec<String>,
+    /// Where this gateway runs.
+    pub region: Option<String>,
+}
+
+impl Asker {
+    /// What policy is asked about a port: the one place where a request is put together.
+    pub(super) fn request<'a>(&'a self, target: &'a PortRef) -> Result<Request<'a>> {
+        let domain = self.snapshot.domains.get(&target.product.id.domain).ok_or_else(|| Fault::internal("a product without a domain"))?;
+        Ok(Request {
+            principal: &self.principal,
+            target,
+            mesh: &self.snapshot.mesh,
+            domain,
+            region: self.region.as_deref(),
+            circumstances: &self.circumstances,
+        })
+    }
 }
 
 /// What a table name means.
@@ -107,7 +124,8 @@ fn find_in(asker: &Asker, schema: &str, table: &str) -> Option<Target> {
         return Some(Target::System { schema, table });
     }
     // What the reader must not know of is not there, whatever else the statement names.
-    let port = asker.snapshot.resolve(&schema, &table).filter(|port| policy::may_know_of(&asker.principal, port))?;
+    let port =
+        asker.snapshot.resolve(&schema, &table).filter(|port| asker.request(port).is_ok_and(|request| policy::may_know_of(&request)))?;
     Some(Target::Product { port, schema, table })
 }
 

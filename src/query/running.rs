@@ -10,7 +10,7 @@ use crate::catalog::PortRef;
 use crate::error::{ErrorKind, Fault};
 use crate::id::{PrincipalName, QueryId};
 use crate::metering::Outcome;
-use crate::policy::Permit;
+use crate::policy::{Circumstances, Permit};
 use crate::ports::OpenPort;
 
 use super::execute::cancelled;
@@ -65,7 +65,7 @@ pub(crate) struct RunningQueries(Mutex<HashMap<QueryId, Arc<Record>>>);
 #[derive(Debug)]
 pub(crate) struct Record {
     pub principal: PrincipalName,
-    pub purpose: Option<String>,
+    pub circumstances: Circumstances,
     pub permits: Vec<(PortRef, OpenPort, Permit)>,
     stop: Stop,
 }
@@ -76,11 +76,11 @@ impl RunningQueries {
         self: &Arc<Self>,
         query_id: QueryId,
         principal: PrincipalName,
-        purpose: Option<String>,
+        circumstances: Circumstances,
         permits: Vec<(PortRef, OpenPort, Permit)>,
         stop: Stop,
     ) -> Entry {
-        self.0.lock().insert(query_id, Arc::new(Record { principal, purpose, permits, stop: stop.clone() }));
+        self.0.lock().insert(query_id, Arc::new(Record { principal, circumstances, permits, stop: stop.clone() }));
         Entry { all: Arc::clone(self), query_id, stop }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::identity::Principal;
 use crate::metering::Protocol;
+use crate::policy::Circumstances;
 
 use super::{Gateway, Settings};
 
@@ -33,6 +34,12 @@ impl Session {
     /// Through which door.
     pub fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    /// What it says of itself, as of now.
+    pub(crate) fn circumstances(&self) -> Circumstances {
+        let (purpose, application_name) = (self.settings.purpose(), self.settings.application_name());
+        Circumstances { purpose, protocol: self.protocol.label(), application_name }
     }
 
     /// Its settings.

@@ -10,9 +10,8 @@ use parking_lot::Mutex;
 use crate::catalog::{PortRef, Product};
 use crate::error::Result;
 use crate::id::{CatalogVersion, PrincipalName};
-use crate::policy::{self, Decision, Request};
+use crate::policy::{self, Circumstances, Decision};
 
-use super::authorise::producer;
 use super::resolve::Asker;
 use super::{Gateway, Session};
 
@@ -34,19 +33,21 @@ pub struct VisibleTable {
     pub target: Option<PortRef>,
 }
 
-/// Listings by principal. One is good as long as nothing that it was made from has changed.
+/// Listings by reader. One is good as long as nothing that it was made from has changed.
 #[derive(Debug, Default)]
-pub(crate) struct VisibleCache(Mutex<HashMap<PrincipalName, Stamped>>);
+pub(crate) struct VisibleCache(Mutex<HashMap<Reader, Stamped>>);
+
+/// Somebody in their circumstances.
+type Reader = (PrincipalName, Circumstances);
 
 /// A listing, and what it was made from.
 type Stamped = (Stamp, Arc<Vec<VisibleTable>>);
 
 /// Everything that a listing is made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     catalog: CatalogVersion,
     identity: u64,
-    purpose: Option<String>,
 }
 
 impl Gateway {
@@ -56,7 +57,7 @@ impl Gateway {
     }
 
     pub(super) async fn visible_to(&self, asker: &Asker) -> Result<Arc<Vec<VisibleTable>>> {
-        let stamp = Stamp { catalog: asker.snapshot.version, identity: self.parts.identity.epoch(), purpose: asker.purpose.clone() };
+        let stamp = Stamp { catalog: asker.snapshot.version, identity: self.parts.identity.epoch() };
         if let Some((made, tables)) = self.visible.0.lock().get(&reader(asker))
             && *made == stamp
         {
@@ -80,38 +81,27 @@ impl Gateway {
 
     /// The table as the asker sees it, or nothing where they may not know of it.
     async fn see(&self, asker: &Asker, name: String, target: PortRef) -> Option<VisibleTable> {
-        let region = self.region();
-        policy::entitle(&asker.principal, &target, region, asker.purpose.as_deref()).ok()?;
+        let request = asker.request(&target).ok()?;
+        policy::entitle(&request).ok()?;
         let schema = target.product.id.domain.to_string();
         let columns = match self.ports().describe(&asker.snapshot, &target).await {
             Err(_) => None,
-            Ok(columns) => {
-                let request = Request {
-                    principal: &asker.principal,
-                    target: &target,
-                    schema: &columns,
-                    mesh: &asker.snapshot.mesh,
-                    domain: producer(asker, &target).ok()?,
-                    region,
-                    purpose: asker.purpose.as_deref(),
-                };
-                match policy::decide(&request) {
-                    Decision::Permit(permit) => Some(permit.governed_schema(&columns)),
-                    Decision::Denied(_) => return None,
-                }
-            }
+            Ok(columns) => match policy::decide(&request, &columns) {
+                Decision::Permit(permit) => Some(permit.governed_schema(&columns)),
+                Decision::Denied(_) => return None,
+            },
         };
         Some(VisibleTable { schema, name, columns, target: Some(target) })
     }
 }
 
 /// Whose listing it is.
-fn reader(asker: &Asker) -> PrincipalName {
+fn reader(asker: &Asker) -> Reader {
     #[cfg(test)]
     if crate::mutants::is("shared cache") {
-        return PrincipalName::new("everybody");
+        return (PrincipalName::new("everybody"), asker.circumstances.clone());
     }
-    asker.principal.name.clone()
+    (asker.principal.name.clone(), asker.circumstances.clone())
 }
 
 /// The SQL names of a product: the plain one, and where there are several majors or ports each of them by its own.

@@ -49,7 +49,8 @@ fn a_private_product_and_a_foreign_draft_look_like_a_missing_table() {
     for product in [changed(|p| p.access = Access::Private), changed(|p| p.status = Status::Draft)] {
         let target =
             crate::catalog::PortRef { product: Arc::new(changed(|p| (p.access, p.status) = (product.access, product.status))), port: 0 };
-        assert!(!may_know_of(&stranger, &target) && may_know_of(&principal("claims", &[], None), &target));
+        let known_to = |principal: &Principal| may_know_of(&request(principal, &target, &mesh(), &domain()));
+        assert!(!known_to(&stranger) && known_to(&principal("claims", &[], None)));
         let found = denial(decision(product, &stranger)).to_fault("claims", "claims_enriched");
         assert_eq!((found.sqlstate(), found.message(), found.detail(), found.hint()), ("42P01", missing.message(), None, None));
     }
@@ -170,9 +171,7 @@ fn two_columns_of_one_name_are_denied() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![field("national_id"), field("national_id"), field("phone")]));
     let target = crate::catalog::PortRef { product, port: 0 };
     let (mesh, domain, principal) = (mesh(), domain(), reader(&[]));
-    let request =
-        Request { principal: &principal, target: &target, schema: &schema, mesh: &mesh, domain: &domain, region: None, purpose: None };
-    assert!(denial(decide(&request)).reasons[0].text.contains("exists twice"));
+    assert!(denial(decide(&request(&principal, &target, &mesh, &domain), &schema)).reasons[0].text.contains("exists twice"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod scrub;
 
 use super::*;
 use crate::catalog::PortRef;
-use crate::policy::{Decision, Request, decide, fixtures};
+use crate::policy::{Decision, decide, fixtures};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::pretty::pretty_format_batches;
@@ -90,8 +90,7 @@ fn permit(schema: &SchemaRef, filter: Option<&str>, masks: &[(&str, &str)]) -> P
     let target = PortRef { product: Arc::new(product), port: 0 };
     let (mesh, domain) = (fixtures::mesh(), fixtures::domain());
     let principal = fixtures::principal("marketing", &["dp-claims-claims_enriched-reader"], None);
-    let request = Request { principal: &principal, target: &target, schema, mesh: &mesh, domain: &domain, region: None, purpose: None };
-    match decide(&request) {
+    match decide(&fixtures::request(&principal, &target, &mesh, &domain), schema) {
         Decision::Permit(permit) => permit,
         Decision::Denied(denial) => panic!("{:?}", denial.reasons),
     }
