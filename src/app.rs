@@ -153,6 +153,7 @@ impl App {
             clock,
             region: config.server.region.clone(),
             pseudonym_key: opened.pseudonym_key,
+            statements: config.statements,
             spill_dir: opened.spill,
         })
         .map_err(|fault| StartError::Engine(explain(&fault)))?;

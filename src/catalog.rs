@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
@@ -41,12 +42,25 @@ pub struct Snapshot {
     pub revision: PolicyRevision,
     /// The mesh's rules and prices.
     pub mesh: Mesh,
+    /// By domain, the digest of what its manifests are read against: `mesh.yaml` and its `domain.yaml`.
+    pub environments: BTreeMap<DomainName, [u8; 32]>,
     /// All domains.
     pub domains: BTreeMap<DomainName, Arc<Domain>>,
     /// All products with at least one valid version.
     pub products: BTreeMap<ProductId, Product>,
     /// What is wrong, by file.
     pub problems: Vec<Problem>,
+}
+
+impl Snapshot {
+    /// The digest of the rules of one product: the mesh's, its domain's and its own. A reader may be told of it. That of the whole catalog
+    /// would tell them when the rules of a product changed that they must not know of.
+    pub fn revision_of(&self, product: &ProductVersion) -> PolicyRevision {
+        let mut digest = Sha256::new();
+        digest.update(self.environments.get(&product.id.domain).copied().unwrap_or_default());
+        digest.update(product.digest.as_bytes());
+        PolicyRevision::new(&manifest::hex(digest.finalize().as_slice()))
+    }
 }
 
 /// A product version together with one of its ports: what a table name means.

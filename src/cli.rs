@@ -2,6 +2,9 @@
 
 pub mod check;
 pub mod demo;
+mod explain_access;
+mod offline;
+mod replay;
 pub mod report;
 mod serve;
 mod user;
@@ -29,6 +32,8 @@ enum Command {
     Check(check::Args),
     Demo(demo::Args),
     User(user::Args),
+    ExplainAccess(explain_access::Args),
+    Replay(replay::Args),
     /// What a month cost
     Report {
         /// The configuration; without one `meshgate.toml` where there is one, and the defaults
@@ -72,6 +77,8 @@ impl Cli {
             Command::Check(args) => check::command(&args),
             Command::Demo(args) => serve::demo(&args),
             Command::User(args) => user::run(&args),
+            Command::ExplainAccess(args) => explain_access::command(&args),
+            Command::Replay(args) => replay::command(&args),
             Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
                 report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())
                     .map_err(|fault| Failure::Failed(explain(&fault)))
@@ -113,4 +120,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn print_line(line: &str) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// A text from outside must not steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }

@@ -43,6 +43,17 @@ pub struct Config {
     pub credentials: BTreeMap<String, CredentialSettings>,
     /// Bounds.
     pub limits: Limits,
+    /// How much of a statement is kept.
+    pub statements: Statements,
+}
+
+/// How much of a statement the audit keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Statements {
+    /// A digest of it without its literals.
+    Digest,
+    /// Its text too.
+    Full,
 }
 
 /// Where things are, for commands that need no more.
@@ -193,6 +204,7 @@ impl Config {
         let state: keys::State = reader.section();
         let identity: keys::Identity = reader.section();
         let limits: keys::Limits = reader.section();
+        let audit: keys::Audit = reader.section();
         let _: keys::Metering = reader.section();
         let credentials = credentials::read(&mut reader);
         let server = Server {
@@ -213,6 +225,7 @@ impl Config {
             token_lifetime: identity.token_lifetime,
             credentials,
             limits: limits.into(),
+            statements: audit.statements,
         })
     }
 

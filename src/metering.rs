@@ -10,7 +10,10 @@ pub(crate) mod ledger;
 mod price;
 mod scan;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::Price;
 use crate::id::{DomainName, PrincipalName, QueryId};
@@ -94,6 +97,8 @@ pub struct QueryStart {
     pub application_name: Option<String>,
     /// Digest of the statement with its literals removed.
     pub statement_digest: String,
+    /// The statement itself, where the gateway keeps statements.
+    pub statement: Option<String>,
     /// How long it waited for admission, in milliseconds.
     pub queued_ms: u64,
     /// The price in force at `started_at`, and the mesh's currency.
@@ -123,6 +128,27 @@ pub struct DecisionRecord {
     pub row_filters: Vec<String>,
     /// `column=mask`.
     pub masks: Vec<String>,
-    /// Under which policies.
+    /// The digest of the product's rules.
     pub policy_revision: String,
+    /// What was asked, so that another policy can be asked the same.
+    pub request: DecisionRequest,
+}
+
+/// What a decision depends on beside the policy and the columns of the port.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionRequest {
+    /// The principal's groups at the time, sorted.
+    pub groups: Vec<String>,
+    /// Their attributes at the time.
+    pub attributes: BTreeMap<String, String>,
+    /// The product's major version.
+    pub major: u64,
+    /// Its port.
+    pub port: String,
+    /// The declared purpose.
+    pub purpose: Option<String>,
+    /// The door.
+    pub protocol: String,
+    /// What the client called itself.
+    pub application_name: Option<String>,
 }

@@ -45,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, Statements};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{PrincipalName, QueryId};
 use crate::identity::Identity;
@@ -90,6 +90,8 @@ pub struct Parts {
     pub region: Option<String>,
     /// The mesh's key of pseudonyms, from which each consumer domain's is derived.
     pub pseudonym_key: [u8; 32],
+    /// How much of a statement is kept.
+    pub statements: Statements,
     /// Where queries spill to. Made where it is missing, emptied at start.
     pub spill_dir: PathBuf,
 }
@@ -310,6 +312,7 @@ impl Gateway {
             protocol: session.protocol(),
             application_name: session.settings().application_name(),
             statement_digest: parsed.digest().to_owned(),
+            statement: (self.parts.statements == Statements::Full).then(|| parsed.text().to_owned()),
             queued_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             price: price.map(|price| (price.clone(), mesh.currency.clone())),
             max_scan_bytes: limits.into_iter().flatten().min(),
@@ -328,6 +331,14 @@ impl Gateway {
         derive.update(b"meshgate pseudonym ");
         derive.update(asker.principal.domain.as_str().as_bytes());
         MaskKeys { pseudonym: derive.finalize().into_bytes().into(), query_salt: rand::random() }
+    }
+
+    /// A keyed digest of a text: equal for equal texts, and nothing else can be told from it without the key. 64 bits, in hexadecimal.
+    pub(crate) fn receipt(&self, text: &str) -> String {
+        let mut derive = derived(&self.parts.pseudonym_key);
+        derive.update(b"meshgate receipt ");
+        derive.update(text.as_bytes());
+        derive.finalize().into_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -135,6 +135,7 @@ fn kept(old: &Snapshot, version: CatalogVersion, problems: Vec<Problem>) -> Snap
         version,
         revision: old.revision.clone(),
         mesh: old.mesh.clone(),
+        environments: old.environments.clone(),
         domains: old.domains.clone(),
         products: old.products.clone(),
         problems,

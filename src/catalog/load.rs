@@ -44,8 +44,14 @@ pub(super) fn load(folder: &Path, version: CatalogVersion, memory: &mut Memory) 
     let base = catalog.parent().map_or_else(|| catalog.clone(), Path::to_path_buf);
     let places = Places { base: &base, catalog: &catalog };
     let mut tree = walk(&catalog);
-    let mut build =
-        Build { version, places, problems: std::mem::take(&mut tree.problems), served: BTreeMap::new(), domains: BTreeMap::new() };
+    let mut build = Build {
+        version,
+        places,
+        problems: std::mem::take(&mut tree.problems),
+        served: BTreeMap::new(),
+        environments: BTreeMap::new(),
+        domains: BTreeMap::new(),
+    };
     let Some(mesh) = build.mesh(&tree, memory) else {
         return Err(build.problems);
     };
@@ -78,6 +84,7 @@ struct Build<'a> {
     places: Places<'a>,
     problems: Vec<Problem>,
     served: BTreeMap<String, Arc<str>>,
+    environments: BTreeMap<DomainName, [u8; 32]>,
     domains: BTreeMap<DomainName, Arc<Domain>>,
 }
 
@@ -119,6 +126,7 @@ impl Build<'_> {
             for (product, versions) in &found.products {
                 self.product(&domain, product, versions, environment, &mut jobs);
             }
+            self.environments.insert(domain.name.clone(), environment);
             self.domains.insert(domain.name.clone(), domain);
         }
         self.overlaps();
@@ -226,7 +234,8 @@ impl Build<'_> {
         super::names::check(&products, &mut self.problems);
         self.problems.sort_by(|a, b| (&a.origin, &a.message).cmp(&(&b.origin, &b.message)));
         let revision = self.revision(tree);
-        Snapshot { version: self.version, revision, mesh, domains: self.domains, products, problems: self.problems }
+        let Self { version, environments, domains, problems, .. } = self;
+        Snapshot { version, revision, mesh, environments, domains, products, problems }
     }
 
     /// A policy that cannot be run must not be passed over: what it was to guard is not served.

@@ -1,7 +1,7 @@
 //! Every key with its type, its default and its documentation: the one declaration.
 
 use super::document::{Reader, Section};
-use super::kinds::{Address, Count, Flag, Folder, Kind, Maybe, Memory, Size, Text, Time, Tls};
+use super::kinds::{Address, Count, Flag, Folder, Kind, Maybe, Memory, Size, StatementText, Text, Time, Tls};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -119,6 +119,12 @@ sections! {
         max_scan_bytes: Maybe<Size<0, { 1024 * 1024 * TIB }>> = none;
         /// From SIGTERM until running queries are ended.
         grace: Time<0, { DAY }> = "30s";
+    }
+    /// What is kept of what was done.
+    ["audit"] Audit {
+        /// What is kept of a statement: `"digest"`, a SHA-256 of it without its literals, or `"full"`, its text as well, with all that
+        /// readers write into literals and comments.
+        statements: StatementText = "digest";
     }
     /// What it cost.
     ["metering"] Metering {

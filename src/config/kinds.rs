@@ -7,8 +7,8 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::TlsFiles;
 use super::document::Reader;
+use super::{Statements, TlsFiles};
 
 /// A type of value.
 pub(super) trait Kind {
@@ -51,6 +51,8 @@ pub(super) struct Memory<const MIN: u64, const MAX: u64>;
 pub(super) struct Time<const MIN: u64, const MAX: u64>;
 /// The TLS files.
 pub(super) struct Tls;
+/// How much of a statement is kept.
+pub(super) struct StatementText;
 /// A value that may be missing.
 pub(super) struct Maybe<K>(std::marker::PhantomData<K>);
 
@@ -100,6 +102,26 @@ impl Kind for Flag {
 
     fn fallback() -> bool {
         false
+    }
+}
+
+impl Kind for StatementText {
+    type Value = Statements;
+
+    fn expected() -> String {
+        "\"digest\" or \"full\"".to_owned()
+    }
+
+    fn parse(_: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Result<Statements, Wrong> {
+        match text(value)? {
+            "digest" => Ok(Statements::Digest),
+            "full" => Ok(Statements::Full),
+            _ => Err(Wrong::NotExpected),
+        }
+    }
+
+    fn fallback() -> Statements {
+        Statements::Digest
     }
 }
 

@@ -277,6 +277,7 @@ fn start(limit: u64) -> QueryStart {
         protocol: Protocol::Postgres,
         application_name: None,
         statement_digest: String::new(),
+        statement: None,
         queued_ms: 0,
         price: None,
         max_scan_bytes: Some(limit),

@@ -13,9 +13,9 @@ use datafusion::sql::sqlparser::ast;
 
 use crate::catalog::{PortRef, Status};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::{PortId, QueryId};
-use crate::metering::{Account, DecisionRecord, Meter};
-use crate::policy::{self, Decision, Denial, Permit, Reason};
+use crate::id::{PolicyRevision, PortId, QueryId};
+use crate::metering::{Account, DecisionRecord, DecisionRequest, Meter};
+use crate::policy::{self, Decision, Denial, Permit};
 use crate::ports::OpenPort;
 
 use super::resolve::{Asker, Resolved, Target, undefined};
@@ -27,6 +27,7 @@ pub(crate) struct Granted {
     pub(super) target: PortRef,
     pub(super) port: OpenPort,
     pub(super) permit: Permit,
+    receipt: Receipt,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -100,7 +101,7 @@ async fn grant(
     #[cfg(test)]
     let asker = if crate::mutants::is("missing describe check") && matches!(books, Books::Description) { &owner } else { asker };
     let deny = |denial: Denial| {
-        record(gateway, asker, target, books, false, &denial.reasons, None);
+        record(gateway, asker, target, books, Err(&denial));
         Refusal::Denied(denial)
     };
     let request = asker.request(target)?;
@@ -115,9 +116,10 @@ async fn grant(
     }
     match policy::decide(&request, port.schema()) {
         Decision::Permit(permit) => {
-            record(gateway, asker, target, books, true, permit.reasons(), Some(&permit));
+            let receipt = Receipt::of(gateway, asker, target, &permit);
+            record(gateway, asker, target, books, Ok((&permit, &receipt)));
             check_session(session, &port, &permit, table, gateway.now())?;
-            Ok(Granted { target: target.clone(), port, permit, meter })
+            Ok(Granted { target: target.clone(), port, permit, receipt, meter })
         }
         Decision::Denied(denial) => Err(deny(denial)),
     }
@@ -138,52 +140,98 @@ fn check_session(session: &Session, port: &OpenPort, permit: &Permit, table: &st
     Ok(())
 }
 
+/// What a reader can later show an auditor: by which rules their rows and values were chosen. The digests are keyed, because a filter is
+/// short enough to be guessed.
+#[derive(Debug)]
+struct Receipt {
+    revision: PolicyRevision,
+    filter: Option<String>,
+    masks: Option<String>,
+}
+
+impl Receipt {
+    fn of(gateway: &Gateway, asker: &Asker, target: &PortRef, permit: &Permit) -> Self {
+        let digest = |what: &str, of: String| gateway.receipt(&format!("{what} of {}: {of}", target.product.id));
+        let masks: Vec<String> = permit.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect();
+        Self {
+            revision: asker.snapshot.revision_of(&target.product),
+            filter: permit.filter().map(|filter| digest("filter", filter.to_string())),
+            masks: (!masks.is_empty()).then(|| digest("masks", masks.join(", "))),
+        }
+    }
+
+    /// As the reader is told of one of the digests.
+    fn line(&self, what: &str, digest: Option<&String>) -> String {
+        format!("Receipt: policy {}, {what} {}.", shortened(self.revision.as_str()), digest.map_or("none", String::as_str))
+    }
+}
+
+/// The first digits of a digest, which are enough to find it by.
+fn shortened(digest: &str) -> &str {
+    digest.get(..16).unwrap_or(digest)
+}
+
 /// Writes a decision down, for the audit and the metrics. Descriptions are not queries and leave no record of a permit.
 fn record(
     gateway: &Gateway,
     asker: &Asker,
     target: &PortRef,
     books: Books<'_>,
-    permitted: bool,
-    reasons: &[Reason],
-    permit: Option<&Permit>,
+    decision: std::result::Result<(&Permit, &Receipt), &Denial>,
 ) {
+    let permitted = decision.is_ok();
     gateway.metrics().decision(permitted);
     let query_id = match books {
         Books::Query(id, _) => id,
         Books::Description if permitted => return,
         Books::Description => QueryId::generate(),
     };
-    let text = |reason: &Reason| match &reason.origin {
-        Some(origin) => format!("{} ({}:{})", reason.text, origin.file, origin.line),
-        None => reason.text.clone(),
+    let (reasons, permit) = match decision {
+        Ok((permit, receipt)) => (permit.reasons(), Some((permit, receipt))),
+        Err(denial) => (denial.reasons.as_slice(), None),
     };
+    let mut reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    if let Some((_, receipt)) = permit {
+        reasons.extend(receipt.filter.iter().map(|digest| format!("the filter's receipt is {digest}")));
+        reasons.extend(receipt.masks.iter().map(|digest| format!("the masks' receipt is {digest}")));
+    }
+    let (principal, circumstances) = (&asker.principal, &asker.circumstances);
     gateway.journal().decisions(vec![DecisionRecord {
         decided_at: gateway.now(),
         query_id,
-        principal: asker.principal.name.clone(),
-        consumer_domain: asker.principal.domain.clone(),
+        principal: principal.name.clone(),
+        consumer_domain: principal.domain.clone(),
         product: target.product.id.to_string(),
         permitted,
-        reasons: reasons.iter().map(text).collect(),
-        row_filters: permit.map(|p| p.filter_texts().to_vec()).unwrap_or_default(),
-        masks: permit.map(|p| p.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect()).unwrap_or_default(),
-        policy_revision: asker.snapshot.revision.as_str().to_owned(),
+        reasons,
+        row_filters: permit.map(|(permit, _)| permit.filter_texts().to_vec()).unwrap_or_default(),
+        masks: permit.map(|(p, _)| p.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect()).unwrap_or_default(),
+        policy_revision: asker.snapshot.revision_of(&target.product).as_str().to_owned(),
+        request: DecisionRequest {
+            groups: principal.groups.iter().map(ToString::to_string).collect(),
+            attributes: principal.attributes.clone(),
+            major: target.product.version.major,
+            port: target.port().name.to_string(),
+            purpose: circumstances.purpose.clone(),
+            protocol: circumstances.protocol.to_owned(),
+            application_name: circumstances.application_name.clone(),
+        },
     }]);
 }
 
 impl Granted {
     /// What the reader is told of this product, once a query.
     pub(super) fn notices(&self, now: DateTime<Utc>) -> Vec<Notice> {
-        let name = &self.target.product.id;
+        let (name, receipt) = (&self.target.product.id, &self.receipt);
         let mut notices = Vec::new();
         let mut tell = |message: String, detail: Option<String>| notices.push(Notice { message, detail, hint: None });
         if self.permit.filter().is_some() {
-            tell(format!("rows of \"{name}\" are filtered for you"), None);
+            tell(format!("rows of \"{name}\" are filtered for you"), Some(receipt.line("filter", receipt.filter.as_ref())));
         }
         if !self.permit.masks().is_empty() {
             let columns: Vec<_> = self.permit.masks().keys().map(String::as_str).collect();
-            tell(format!("columns of \"{name}\" are masked for you"), Some(format!("Masked columns: {}.", columns.join(", "))));
+            let detail = format!("Masked columns: {}. {}", columns.join(", "), receipt.line("masks", receipt.masks.as_ref()));
+            tell(format!("columns of \"{name}\" are masked for you"), Some(detail));
         }
         if self.target.product.status == Status::Deprecated {
             tell(format!("product \"{name}\" is deprecated"), None);

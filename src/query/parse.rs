@@ -35,6 +35,7 @@ struct Inner {
     body: Body,
     inner: Option<Parsed>,
     digest: String,
+    text: String,
 }
 
 /// What a [`Kind::Rows`] statement runs.
@@ -204,16 +205,21 @@ impl Parsed {
     pub(crate) fn digest(&self) -> &str {
         &self.0.digest
     }
+
+    /// The statement as it was written, without the semicolon.
+    pub(crate) fn text(&self) -> &str {
+        &self.0.text
+    }
 }
 
 /// A statement without a body of its own.
 fn plain(kind: Kind, tag: &'static str) -> Inner {
-    Inner { kind, tag, body: Body::Nothing, inner: None, digest: String::new() }
+    Inner { kind, tag, body: Body::Nothing, inner: None, digest: String::new(), text: String::new() }
 }
 
 /// A statement that gives rows.
 fn rows(body: Body, tag: &'static str) -> Inner {
-    Inner { kind: Kind::Rows, tag, body, inner: None, digest: String::new() }
+    Inner { body, ..plain(Kind::Rows, tag) }
 }
 
 /// A statement around another.
@@ -229,7 +235,7 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
             format!("statement is too long: {} bytes, at most {max_bytes} are taken", sql.len()),
         ));
     }
-    let source = Source { sql };
+    let source = Source::of(sql);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| source.lexical_fault(&e))?;
     let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect();
     let mut statements = Vec::new();
@@ -237,7 +243,7 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
         limits::check(part, &source)?;
         // Deep trees are built and dropped by recursion.
         let mut inner = deep(|| statement(Tokens::new(part, &source), &source))?;
-        inner.digest = digest(part);
+        (inner.digest, inner.text) = (digest(part), source.text(part));
         statements.push(Parsed(Arc::new(inner)));
     }
     if statements.is_empty() {
@@ -307,7 +313,7 @@ fn query_tree(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<ast::Stat
 /// The statement within PREPARE, DECLARE or COPY.
 fn inner_query(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<Parsed> {
     let inner = rows(Body::Query(Box::new(query_tree(tokens, source)?)), "SELECT");
-    Ok(Parsed(Arc::new(Inner { digest: digest(tokens), ..inner })))
+    Ok(Parsed(Arc::new(Inner { digest: digest(tokens), text: source.text(tokens), ..inner })))
 }
 
 /// Refuses what a query can carry that is not reading: SELECT INTO, data-modifying WITH, row locks.
@@ -445,9 +451,33 @@ fn digest(tokens: &[TokenWithSpan]) -> String {
 #[derive(Debug)]
 struct Source<'a> {
     sql: &'a str,
+    /// The byte at which each line begins.
+    lines: Vec<usize>,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    fn of(sql: &'a str) -> Self {
+        let after = sql.match_indices('\n').map(|(at, _)| at + 1);
+        Self { sql, lines: std::iter::once(0).chain(after).collect() }
+    }
+
+    /// The bytes before a place.
+    fn byte(&self, at: Location) -> Option<usize> {
+        let line = *self.lines.get(usize::try_from(at.line).ok()?.checked_sub(1)?)?;
+        let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
+        let rest = self.sql.get(line..)?;
+        Some(line + rest.char_indices().nth(column).map_or(rest.len(), |(byte, _)| byte))
+    }
+
+    /// What tokens were read from.
+    fn text(&self, tokens: &[TokenWithSpan]) -> String {
+        let text = || {
+            let (first, last) = (tokens.first()?, tokens.last()?);
+            self.sql.get(self.byte(first.span.start)?..self.byte(last.span.end)?)
+        };
+        text().unwrap_or_default().to_owned()
+    }
+
     /// Characters from 1, as PostgreSQL counts.
     fn position(&self, at: Location) -> usize {
         let line = usize::try_from(at.line).unwrap_or(1).max(1);

@@ -13,14 +13,15 @@ use rusqlite::types::Value;
 use super::Viewer;
 use super::finops::Whose;
 use crate::catalog::{Access, Snapshot};
+use crate::id::DomainName;
 use crate::identity::Principal;
 use crate::metering::Journal;
-use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, paged_table, schema_of};
+use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, maybe, paged_table, schema_of};
 
 /// Its members see all of `audit`.
 pub const READERS: &str = "audit-reader";
 
-const NAMES: [&str; 1] = ["decisions"];
+const NAMES: [&str; 2] = ["decisions", "statements"];
 
 const DECISIONS: &[Column] = &[
     column("decided_at", Kind::Time, "decided_at"),
@@ -34,6 +35,19 @@ const DECISIONS: &[Column] = &[
     column("policy_revision", Kind::Text, "policy_revision"),
 ];
 
+/// Beyond the contract: who ran what, as far as the gateway keeps it.
+const STATEMENTS: &[Column] = &[
+    column("started_at", Kind::Time, "started_at"),
+    column("query_id", Kind::Text, "query_id"),
+    column("principal", Kind::Text, "principal"),
+    column("consumer_domain", Kind::Text, "consumer_domain"),
+    maybe("purpose", Kind::Text, "purpose"),
+    column("protocol", Kind::Text, "protocol"),
+    column("outcome", Kind::Text, "outcome"),
+    column("statement_digest", Kind::Text, "statement_digest"),
+    maybe("statement", Kind::Text, "statement"),
+];
+
 const OWN: &str = "substr(product, 1, length(?1) + 1) = ?1 || '.'
     OR (consumer_domain = ?1 AND (permitted OR product IN (SELECT value FROM json_each(?2))))";
 
@@ -42,9 +56,17 @@ pub fn names() -> &'static [&'static str] {
     &NAMES
 }
 
+fn columns(name: &str) -> Option<&'static [Column]> {
+    match name {
+        "decisions" => Some(DECISIONS),
+        "statements" => Some(STATEMENTS),
+        _ => None,
+    }
+}
+
 /// The columns of a table.
 pub fn schema(name: &str) -> Option<SchemaRef> {
-    (name == "decisions").then(|| schema_of(DECISIONS))
+    columns(name).map(schema_of)
 }
 
 /// The table with what the viewer may see of it.
@@ -53,13 +75,16 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 }
 
 fn view(name: &str, principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
-    let schema = schema(name)?;
+    let columns = columns(name)?;
     let ledger = Ledger::at(journal.path());
-    let (condition, values) = match Whose::of(principal, READERS) {
-        Whose::All => ("TRUE", Vec::new()),
-        Whose::Domain(domain) => (OWN, vec![Value::Text(domain.as_str().to_owned()), Value::Text(known_to_all(snapshot))]),
+    let own = |domain: &DomainName| Value::Text(domain.as_str().to_owned());
+    let (table, condition, values) = match (name, Whose::of(principal, READERS)) {
+        ("decisions", Whose::All) => ("decisions", "TRUE", Vec::new()),
+        ("decisions", Whose::Domain(domain)) => ("decisions", OWN, vec![own(&domain), Value::Text(known_to_all(snapshot))]),
+        (_, Whose::All) => ("queries", "TRUE", Vec::new()),
+        (_, Whose::Domain(domain)) => ("queries", "consumer_domain = ?1", vec![own(&domain)]),
     };
-    paged_table(schema, move || Walk::begin(&ledger, DECISIONS, "decisions", condition, values.clone()))
+    paged_table(schema_of(columns), move || Walk::begin(&ledger, columns, table, condition, values.clone()))
 }
 
 /// The products that everybody may know of, as a JSON list.

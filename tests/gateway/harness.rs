@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Deref;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -88,6 +89,12 @@ impl TestGateway {
     pub fn new() -> Builder {
         let folder = tempfile::tempdir().unwrap();
         let builder = Builder { folder, clock: Clock::fixed(noon()), config: Box::new(|_| ()) };
+        // One key for all: pseudonyms and receipts are the same in two meshes only then.
+        let key = builder.folder().join("state/pseudonym.key");
+        write(&key, format!("{}=\n", "A".repeat(43)).as_bytes());
+        for (path, mode) in [(key.as_path(), 0o600), (&builder.folder().join("state"), 0o700)] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        }
         builder.catalog_file("mesh.yaml", MESH).user(FINANCE, "finance", &["finops-reader", "audit-reader"], &[])
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails where it stands")]
 
+mod audit;
 mod canary;
 mod catalogs;
 #[path = "catalogue/suite.rs"]
@@ -21,3 +22,4 @@ mod ports;
 mod postgres;
 mod raw;
 mod slt;
+mod what_if;

@@ -6,6 +6,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::json;
 
 use super::{Line, Report};
+use crate::cli::printable;
 
 /// For people: aligned, amounts rounded to what can be read, bytes in binary units.
 pub(super) fn table(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -55,11 +56,6 @@ fn row(out: &mut dyn Write, cells: &[String; 6], widths: &[usize; 6]) -> io::Res
     let [w1, w2, w3, w4, w5, _] = *widths;
     let text = format!("{first:<w1$}  {second:<w2$}  {queries:>w3$}  {scanned:>w4$}  {cost:>w5$}  {currency}");
     writeln!(out, "{}", text.trim_end())
-}
-
-/// A name from outside must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 fn binary(bytes: i64) -> String {

@@ -26,6 +26,7 @@ async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u6
         protocol: Protocol::Postgres,
         application_name: None,
         statement_digest: String::new(),
+        statement: None,
         queued_ms: 0,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,

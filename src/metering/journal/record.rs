@@ -28,6 +28,8 @@ pub(in crate::metering) struct Settlement {
     pub(super) rows_returned: i64,
     pub(super) outcome: String,
     pub(super) sqlstate: Option<String>,
+    #[serde(default)]
+    pub(super) statement: Option<String>,
     pub(super) price: Option<PriceRecord>,
     pub(super) ports: Vec<PortRecord>,
 }
@@ -102,6 +104,7 @@ impl Settlement {
             rows_returned: whole(rows_returned),
             outcome: outcome.label().to_owned(),
             sqlstate: sqlstate.map(str::to_owned),
+            statement: start.statement.clone(),
             price,
             ports,
         }

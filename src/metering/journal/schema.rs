@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Fault, Result};
 use crate::metering::Outcome;
 
 /// Raised with every change of the tables. A journal of another version is not opened.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Pages (of 4 KiB) that the write-ahead log may hold before it is moved into the file.
 const LOG_PAGES: i64 = 8000;
@@ -31,7 +31,7 @@ const TABLES: &str = "
         entry INTEGER PRIMARY KEY, query_id TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, started_at INTEGER NOT NULL,
         ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
         protocol TEXT NOT NULL, application_name TEXT, statement_digest TEXT NOT NULL, duration_ms INTEGER NOT NULL,
-        queued_ms INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL, sqlstate TEXT) STRICT;
+        queued_ms INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL, sqlstate TEXT, statement TEXT) STRICT;
     CREATE TABLE usage (
         entry INTEGER PRIMARY KEY, boot INTEGER NOT NULL, seq INTEGER NOT NULL, query_id TEXT NOT NULL, started_at INTEGER NOT NULL,
         ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
@@ -45,10 +45,16 @@ const TABLES: &str = "
     CREATE TABLE decisions (
         entry INTEGER PRIMARY KEY, decided_at INTEGER NOT NULL, query_id TEXT NOT NULL, principal TEXT NOT NULL,
         consumer_domain TEXT NOT NULL, product TEXT NOT NULL, permitted INTEGER NOT NULL, reasons TEXT NOT NULL, row_filters TEXT NOT NULL,
-        masks TEXT NOT NULL, policy_revision TEXT NOT NULL) STRICT;
+        masks TEXT NOT NULL, policy_revision TEXT NOT NULL, request TEXT) STRICT;
     CREATE TRIGGER queries_stay BEFORE UPDATE ON queries BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
     CREATE TRIGGER usage_stays BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
     CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
+";
+
+/// What a journal of version 1 lacks: the text of statements, and what a decision was about.
+const SINCE_VERSION_1: &str = "
+    ALTER TABLE queries ADD COLUMN statement TEXT;
+    ALTER TABLE decisions ADD COLUMN request TEXT;
 ";
 
 /// The one connection that writes, and the lock that makes it the only one.
@@ -140,8 +146,8 @@ impl Entries<'_> {
     pub(super) fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
         let written = self.transaction.prepare_cached(
             "INSERT INTO queries (query_id, boot, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
-                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16) ON CONFLICT (query_id) DO NOTHING",
+                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate, statement)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT (query_id) DO NOTHING",
         )?;
         let mut written = written;
         let new = written.execute(params![
@@ -161,6 +167,7 @@ impl Entries<'_> {
             settlement.rows_returned,
             settlement.outcome,
             settlement.sqlstate,
+            settlement.statement,
         ])?;
         drop(written);
         if new == 1 {
@@ -244,8 +251,8 @@ impl Entries<'_> {
         self.transaction
             .prepare_cached(
                 "INSERT INTO decisions (decided_at, query_id, principal, consumer_domain, product, permitted, reasons, row_filters, masks,
-                     policy_revision)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                     policy_revision, request)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?
             .execute(params![
                 decision.decided_at.timestamp_micros(),
@@ -258,6 +265,7 @@ impl Entries<'_> {
                 texts(&decision.row_filters),
                 texts(&decision.masks),
                 decision.policy_revision,
+                serde_json::to_string(&decision.request).ok(),
             ])?;
         Ok(())
     }
@@ -295,7 +303,7 @@ fn check(connection: &Connection) -> Result<()> {
     }
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(mistake);
     match (number("application_id")?, number("user_version")?) {
-        (0, 0) | (APPLICATION_ID, VERSION) => Ok(()),
+        (0, 0) | (APPLICATION_ID, 1..=VERSION) => Ok(()),
         (APPLICATION_ID, _) => Err(unusable("the usage journal was written by another version of meshgate")),
         _ => Err(unusable("the usage journal's file belongs to another program")),
     }
@@ -311,6 +319,10 @@ fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Resu
         transaction.pragma_update(None, "user_version", VERSION)?;
         let id = Uuid::now_v7().as_simple().to_string();
         transaction.execute("INSERT INTO gateway VALUES (1, ?1, ?2)", params![id, now.timestamp_micros()])?;
+    }
+    if version == 1 {
+        transaction.execute_batch(SINCE_VERSION_1)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     // Readers of the ledger ask what was decided for each of its rows.
     transaction.execute_batch("CREATE INDEX IF NOT EXISTS decisions_of_query ON decisions (query_id)")?;

@@ -43,6 +43,7 @@ fn start() -> QueryStart {
         protocol: Protocol::Postgres,
         application_name: Some("psql".into()),
         statement_digest: "00".into(),
+        statement: None,
         queued_ms: 0,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
@@ -294,6 +295,7 @@ fn decision(reason: String) -> DecisionRecord {
         row_filters: vec![],
         masks: vec![],
         policy_revision: "r".into(),
+        request: crate::metering::DecisionRequest::default(),
     }
 }
 
@@ -306,6 +308,27 @@ async fn decisions_are_durable_with_the_settlement_that_follows() {
     account.settle(Outcome::Completed, None, 0).await.expect("settles");
     let copy = as_after_a_kill(folder.path());
     assert_eq!(one_text(copy.path(), "SELECT group_concat(reasons) FROM decisions"), r#"["because"],["also"]"#);
+}
+
+#[tokio::test]
+async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_rows() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1).await.expect("settles");
+    journal.close().await.expect("closes");
+    // What version 1 had not.
+    let old = Connection::open(folder.path().join(FILE)).expect("opens");
+    old.execute_batch("ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; PRAGMA user_version = 1")
+        .expect("is taken back");
+    drop(old);
+    let journal = open(folder.path());
+    journal.decisions(vec![decision("because".into())]);
+    let full = QueryStart { statement: Some("SELECT 'x'".into()), ..start() };
+    journal.begin(full).expect("begins").settle(Outcome::Completed, None, 1).await.expect("settles");
+    journal.close().await.expect("closes");
+    assert_eq!(settled_queries(folder.path()), 2);
+    assert_eq!(one_text(folder.path(), "SELECT group_concat(coalesce(statement, 'none'), ', ') FROM queries"), "none, SELECT 'x'");
+    assert!(one_text(folder.path(), "SELECT request FROM decisions").contains("\"groups\":[]"));
 }
 
 #[tokio::test]
@@ -403,6 +426,6 @@ fn the_ledger_is_not_changed_even_by_hand() {
     let folder = tempfile::tempdir().expect("folder");
     let _journal = open(folder.path());
     let operator = Connection::open(folder.path().join(FILE)).expect("opens");
-    operator.execute_batch("INSERT INTO decisions VALUES (1, 0, 'q', 'p', 'd', 'x.y', 1, '[]', '[]', '[]', 'r')").expect("inserts");
+    operator.execute_batch("INSERT INTO decisions VALUES (1, 0, 'q', 'p', 'd', 'x.y', 1, '[]', '[]', '[]', 'r', NULL)").expect("inserts");
     assert!(operator.execute_batch("UPDATE decisions SET product = 'z'").is_err());
 }

@@ -62,6 +62,7 @@ fn limited(max_scan_bytes: u64) -> Limited {
         protocol: Protocol::Flight,
         application_name: None,
         statement_digest: String::new(),
+        statement: None,
         queued_ms: 0,
         price: None::<(Price, String)>,
         max_scan_bytes: Some(max_scan_bytes),

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use crate::error::{ErrorKind, Fault, Result};
 
 use super::tokens::Tokens;
-use super::{Body, Direction, Inner, Kind, Parsed, Source, around, inner_query, plain, rows, statement};
+use super::{Body, Direction, Inner, Kind, Parsed, Source, around, digest, inner_query, plain, rows, statement};
 
 /// SHOW, SET, RESET, DISCARD.
 pub(super) fn settings(mut tokens: Tokens<'_>) -> Result<Inner> {
@@ -283,7 +283,8 @@ fn prepare(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
     if !tokens.word("AS") {
         return Err(tokens.unexpected());
     }
-    let inner = statement(tokens, source)?;
+    let written = tokens.rest();
+    let inner = Inner { digest: digest(written), text: source.text(written), ..statement(tokens, source)? };
     if inner.kind != Kind::Rows {
         return Err(Fault::new(ErrorKind::Unsupported, format!("{} cannot be prepared", inner.tag)));
     }

@@ -11,6 +11,15 @@ fn fault(sql: &str) -> Fault {
 }
 
 #[test]
+fn each_statement_knows_its_own_text() {
+    let sql = "  SELECT 'ä;'  -- a remark\n , 1 ;;\n\tPREPARE p AS SELECT\n  \"ü\" FROM t; SHOW all";
+    let all = parse(sql, 1 << 20).unwrap();
+    let texts: Vec<_> = all.iter().map(Parsed::text).collect();
+    assert_eq!(texts, ["SELECT 'ä;'  -- a remark\n , 1", "PREPARE p AS SELECT\n  \"ü\" FROM t", "SHOW all"]);
+    assert_eq!(all[1].inner().unwrap().text(), "SELECT\n  \"ü\" FROM t");
+}
+
+#[test]
 fn each_statement_is_told_apart() {
     let s = |text: &str| text.to_owned();
     for (sql, kind, tag) in [

@@ -6,7 +6,7 @@ use super::*;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::id::{DomainName, GroupName, PrincipalName, QueryId};
-use crate::metering::DecisionRecord;
+use crate::metering::{DecisionRecord, DecisionRequest};
 
 fn domain(name: &str) -> DomainName {
     DomainName::new(name).expect("name")
@@ -48,6 +48,7 @@ fn decision(consumer: &str, product: &str, permitted: bool) -> DecisionRecord {
         row_filters: vec!["region = $region".into()],
         masks: vec![],
         policy_revision: "r1".into(),
+        request: DecisionRequest::default(),
     }
 }
 

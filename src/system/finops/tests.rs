@@ -46,6 +46,7 @@ fn decided(journal: &Journal, query_id: QueryId, product: &str, filters: &[&str]
         row_filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),
         masks: vec!["ssn=email".into()],
         policy_revision: "r1".into(),
+        request: crate::metering::DecisionRequest::default(),
     }
 }
 
@@ -72,6 +73,7 @@ async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64
         protocol: Protocol::Flight,
         application_name: Some("notebook".into()),
         statement_digest: "d1".into(),
+        statement: None,
         queued_ms: 3,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,

@@ -200,9 +200,9 @@ WHERE c.relkind IN ('r','p','t','s','')
 ORDER BY 1,2;
 -- => Schema | Name | Type | Owner
 -- => audit | decisions | table | meshgate
+-- => audit | statements | table | meshgate
 -- => claims | claims_enriched | table | claims
--- => finops | budgets | table | meshgate
--- => (74 rows)
+-- => (75 rows)
 
 -- name: \dt+ claims.*
 SELECT n.nspname as "Schema",

@@ -1,8 +1,6 @@
 //! Two meshes out of one seed: the same visible rows, the same manifests, the same readers. What differs is what `bob` may not see: rows
 //! that a filter hides, values that a mask gives the same answer for, and whether a private product exists at all.
 
-use std::os::unix::fs::PermissionsExt;
-
 use crate::harness::{Builder, TestGateway};
 
 use super::data::{Cell, Columns, FORMATS, Files, Kind, Row};
@@ -169,11 +167,6 @@ impl World {
         let numbers = [("id", Kind::Int), ("region", Kind::Text), ("salary", Kind::Int)];
         let filtered = "access: restricted\n    rowFilters: [{expression: \"region = 'eu'\"}]";
         builder = builder.product(&manifest("broken", "csv", "options: {header: true}", &numbers, filtered)).file("hr/broken/a.csv", dirt);
-        // One key for both: pseudonyms are the same in two meshes only then.
-        let state = builder.folder().join("state");
-        std::fs::create_dir_all(&state).unwrap();
-        std::fs::write(state.join("pseudonym.key"), "A".repeat(43) + "=\n").unwrap();
-        std::fs::set_permissions(state.join("pseudonym.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
         let mut groups: Vec<String> = self.products.iter().map(|product| format!("dp-hr-{}-reader", product.name)).collect();
         groups.push("dp-hr-broken-reader".to_owned());
         let groups: Vec<&str> = groups.iter().map(String::as_str).collect();

@@ -1,0 +1,79 @@
+//! Decisions without a gateway: for commands that ask what a reader would see, and touch neither doors nor journal.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::runtime_env::RuntimeEnv;
+
+use super::Failure;
+use crate::catalog::{Catalog, PortRef, Severity, Snapshot};
+use crate::config::Config;
+use crate::error::{ErrorKind, Fault, Result};
+use crate::identity::Principal;
+use crate::identity::users::{UserEntry, UsersError, UsersFile};
+use crate::policy::{self, Circumstances, Decision, Request};
+use crate::ports::Ports;
+
+/// A catalog to ask, as a gateway of this configuration would serve it.
+#[derive(Debug)]
+pub(super) struct Offline {
+    pub(super) snapshot: Snapshot,
+    ports: Ports,
+    region: Option<String>,
+}
+
+impl Offline {
+    /// Reads the catalog in `folder`. What is wrong in it is told, and what is right is asked.
+    pub(super) fn open(config: &Config, folder: &Path) -> std::result::Result<Self, Failure> {
+        let snapshot = Catalog::inspect(folder).map_err(|problems| {
+            let first = problems.first().map(ToString::to_string).unwrap_or_default();
+            Failure::Failed(format!("the catalog {} cannot be used: {first}", folder.display()))
+        })?;
+        let wrong = snapshot.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        if wrong > 0 {
+            tracing::warn!("{}: {wrong} errors; what they make unreadable is missing here: see `meshgate check`", folder.display());
+        }
+        Ok(Self { snapshot, ports: Ports::new(&Arc::new(RuntimeEnv::default())), region: config.server.region.clone() })
+    }
+
+    /// Whether and how they would read the port.
+    pub(super) async fn decide(&self, principal: &Principal, circumstances: &Circumstances, target: &PortRef) -> Result<Decided> {
+        let domain = self.snapshot.domains.get(&target.product.id.domain);
+        let domain = domain.ok_or_else(|| Fault::new(ErrorKind::Internal, "a product without a domain"))?;
+        let request = Request { principal, target, mesh: &self.snapshot.mesh, domain, region: self.region.as_deref(), circumstances };
+        // As in a gateway, a port is looked at for those alone who are entitled to it.
+        if let Err(denial) = policy::entitle(&request) {
+            return Ok(Decided { decision: Decision::Denied(denial), columns: None });
+        }
+        let columns = self.ports.describe(&self.snapshot, target).await?;
+        Ok(Decided { decision: policy::decide(&request, &columns), columns: Some(columns) })
+    }
+}
+
+/// A decision, and the columns that it is about where they were looked at.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) decision: Decision,
+    pub(super) columns: Option<SchemaRef>,
+}
+
+/// A user of the users file.
+pub(super) fn user(file: &Path, name: &str) -> std::result::Result<Option<Principal>, Failure> {
+    let users = match UsersFile::load(file) {
+        Ok(users) => users,
+        Err(UsersError::Missing(_)) => return Ok(None),
+        Err(error) => return Err(Failure::failed(error)),
+    };
+    Ok(users.users().iter().find(|user| user.name.as_str() == name).map(principal))
+}
+
+pub(super) fn principal(user: &UserEntry) -> Principal {
+    Principal {
+        name: user.name.clone(),
+        domain: user.domain.clone(),
+        groups: user.groups.iter().cloned().collect::<BTreeSet<_>>(),
+        attributes: user.attributes.clone(),
+    }
+}
