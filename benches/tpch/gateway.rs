@@ -1,4 +1,5 @@
-//! The gateway as users run it: the binary, with a catalog of the TPC-H tables as open products.
+//! The gateway as users run it: the binary, with a catalog of the TPC-H tables four times: open, masked, filtered, and open over the rows that
+//! the filters leave. Each is a domain with a user of its own, so that the same SQL means another of them.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -10,11 +11,32 @@ use arrow_flight::sql::client::FlightSqlServiceClient;
 use futures::TryStreamExt;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::data::TABLES;
+use crate::data::{self, TABLES};
 
-/// The only user. Unqualified names resolve in its own domain.
-const USER: &str = "bench";
+/// The domains, and the only user of each. Unqualified names resolve in a user's own domain.
+pub const DOMAINS: [&str; 4] = [OPEN, MASKED, FILTERED, REST];
+/// Nothing is hidden.
+pub const OPEN: &str = "open";
+/// Two columns of each table are masked, one of those that have one to spare.
+pub const MASKED: &str = "masked";
+/// About half the rows of each table are filtered away.
+pub const FILTERED: &str = "filtered";
+/// What the filters leave, written out and open.
+pub const REST: &str = "rest";
+
 const PASSWORD: &str = "bench";
+
+/// Masks on columns that no query joins, groups or compares by, so that each query still gives rows.
+const MASKS: [(&str, &[(&str, &str)]); 8] = [
+    ("region", &[("r_comment", "mask-alphanum")]),
+    ("nation", &[("n_comment", "mask-alphanum")]),
+    ("supplier", &[("s_phone", "show-last-4"), ("s_comment", "mask-alphanum")]),
+    ("customer", &[("c_address", "show-first-4"), ("c_comment", "mask-alphanum")]),
+    ("part", &[("p_mfgr", "mask-alphanum"), ("p_comment", "mask-alphanum")]),
+    ("partsupp", &[("ps_availqty", "round:10"), ("ps_comment", "mask-alphanum")]),
+    ("orders", &[("o_clerk", "pseudonym"), ("o_comment", "mask-alphanum")]),
+    ("lineitem", &[("l_tax", "round:0.01"), ("l_comment", "mask-alphanum")]),
+];
 
 /// A running gateway. Ended with the value.
 pub struct Gateway {
@@ -58,11 +80,11 @@ impl Gateway {
         self.process.id()
     }
 
-    /// A client that has logged in.
-    pub async fn client(&self) -> Result<FlightClient> {
+    /// A client of a domain that has logged in.
+    pub async fn client(&self, domain: &str) -> Result<FlightClient> {
         let channel = Endpoint::from_shared(format!("http://{}", self.flight))?.connect().await?;
         let mut client = FlightSqlServiceClient::new(channel);
-        client.handshake(USER, PASSWORD).await?;
+        client.handshake(domain, PASSWORD).await?;
         Ok(FlightClient(client))
     }
 
@@ -70,7 +92,7 @@ impl Gateway {
     pub fn postgres_config(&self) -> Result<tokio_postgres::Config> {
         let (host, port) = self.postgres.rsplit_once(':').context("address without a port")?;
         let mut config = tokio_postgres::Config::new();
-        config.host(host).port(port.parse()?).user(USER).password(PASSWORD).dbname("mesh");
+        config.host(host).port(port.parse()?).user(OPEN).password(PASSWORD).dbname("mesh");
         Ok(config)
     }
 }
@@ -102,23 +124,27 @@ impl FlightClient {
 
 fn set_up(home: &Path, data: &Path) -> Result<PathBuf> {
     let catalog = home.join("catalog");
-    fs::create_dir_all(catalog.join("tpch"))?;
+    fs::create_dir_all(&catalog)?;
     fs::write(
         catalog.join("mesh.yaml"),
         "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {name: tpch}\nspec:\n  currency: USD\n  prices: [{id: standard, from: 2020-01-01, \
          perTiB: \"5.00\", roundTo: 1B, minimumPerQuery: 0B, chargeFailed: true}]\n",
     )?;
-    fs::write(
-        catalog.join("tpch/domain.yaml"),
-        format!(
-            "apiVersion: datamesh.io/v1\nkind: Domain\nmetadata: {{name: tpch}}\nspec:\n  owner: {{team: tpch, contact: tpch@example.com}}\n  \
-             storage:\n    - {{prefix: \"file:{}/\"}}\n",
-            data.display()
-        ),
-    )?;
-    for table in TABLES {
-        fs::create_dir_all(catalog.join("tpch").join(table))?;
-        fs::write(catalog.join("tpch").join(table).join("v1.yaml"), manifest(table, data))?;
+    for domain in DOMAINS {
+        let folder = catalog.join(domain);
+        fs::create_dir_all(&folder)?;
+        fs::write(
+            folder.join("domain.yaml"),
+            format!(
+                "apiVersion: datamesh.io/v1\nkind: Domain\nmetadata: {{name: {domain}}}\nspec:\n  owner: {{team: tpch, contact: tpch@example.com}}\n  \
+                 storage:\n    - {{prefix: \"file:{}/\"}}\n",
+                data.display()
+            ),
+        )?;
+        for table in TABLES {
+            fs::create_dir_all(folder.join(table))?;
+            fs::write(folder.join(table).join("v1.yaml"), manifest(domain, table, data))?;
+        }
     }
     let config = home.join("meshgate.toml");
     fs::write(
@@ -126,22 +152,34 @@ fn set_up(home: &Path, data: &Path) -> Result<PathBuf> {
         "[server]\npostgres = \"127.0.0.1:0\"\nflight = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n[catalog]\nlocation = \"catalog\"\n\
          [state]\nlocation = \"state\"\n[identity]\nusers = \"identity.yaml\"\n",
     )?;
-    add_user(&config)?;
+    for domain in DOMAINS {
+        add_user(&config, domain)?;
+    }
     Ok(config)
 }
 
-fn manifest(table: &str, data: &Path) -> String {
+fn manifest(domain: &str, table: &str, data: &Path) -> String {
+    let file = if domain == REST { data::rest_file(data, table) } else { data::file(data, table) };
+    let rules = match domain {
+        MASKED => {
+            let masks = MASKS.iter().find(|(masked, _)| *masked == table).map_or(&[] as &[_], |(_, masks)| masks);
+            let masks: Vec<String> = masks.iter().map(|(column, mask)| format!("{{column: {column}, mask: \"{mask}\"}}")).collect();
+            format!(", masks: [{}]", masks.join(", "))
+        }
+        FILTERED => format!(", rowFilters: [{{expression: \"{}\"}}]", data::filter(table)),
+        _ => String::new(),
+    };
     format!(
-        "apiVersion: datamesh.io/v1\nkind: DataProduct\nmetadata:\n  name: {table}\n  domain: tpch\n  version: 1.0.0\n  \
+        "apiVersion: datamesh.io/v1\nkind: DataProduct\nmetadata:\n  name: {table}\n  domain: {domain}\n  version: 1.0.0\n  \
          description: TPC-H's table {table}.\n  owner: {{team: tpch, contact: tpch@example.com}}\n  status: active\nspec:\n  \
-         outputPorts:\n    - {{name: sql, format: parquet, location: \"file:{}\"}}\n  sla: {{freshness: 1y}}\n  policies: {{access: public}}\n",
-        crate::data::file(data, table).display()
+         outputPorts:\n    - {{name: sql, format: parquet, location: \"file:{}\"}}\n  sla: {{freshness: 1y}}\n  policies: {{access: public{rules}}}\n",
+        file.display()
     )
 }
 
-fn add_user(config: &Path) -> Result<()> {
+fn add_user(config: &Path, domain: &str) -> Result<()> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meshgate"))
-        .args(["user", "add", USER, "--domain", "tpch", "--password-stdin", "--config"])
+        .args(["user", "add", domain, "--domain", domain, "--password-stdin", "--config"])
         .arg(config)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
