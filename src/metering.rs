@@ -1,10 +1,10 @@
 //! What it cost: counters where the bytes move, the journal that makes them durable, prices, and the figures that finance reads.
-
 //!
 //! `scan` counts, `account` gathers what one query owes, `journal` keeps it, `price` values it, `ledger` reads it back. Who may see the
 //! figures is decided in `system`; when a query ends, and how, is decided in `query`.
 
 mod account;
+mod budget;
 mod journal;
 pub(crate) mod ledger;
 mod price;
@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Price;
+use crate::catalog::{Budget, Price};
 use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
+pub(crate) use budget::units;
 pub use journal::Journal;
 pub use price::{COST_SCALE, Cost, price_at};
 pub use scan::{LimitReached, Meter, PortFault, ReadKind, Reading, metered_store};
@@ -105,6 +106,8 @@ pub struct QueryStart {
     pub price: Option<(Price, String)>,
     /// Bytes that all its scans together may read.
     pub max_scan_bytes: Option<u64>,
+    /// What its domain may spend in a month.
+    pub budget: Option<Budget>,
 }
 
 /// A decision, for `audit.decisions`.

@@ -316,6 +316,7 @@ impl Gateway {
             queued_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             price: price.map(|price| (price.clone(), mesh.currency.clone())),
             max_scan_bytes: limits.into_iter().flatten().min(),
+            budget: domain.and_then(|d| d.budget.clone()),
         }
     }
 

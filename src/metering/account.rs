@@ -14,7 +14,9 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::budget::Spending;
 use super::journal::{Link, PortRecord, Settled, Settlement, cannot_write};
+use super::price::Cost;
 use super::scan::{Allowance, Counters, Meter, Reading};
 use super::{Outcome, QueryStart};
 use crate::error::Result;
@@ -40,7 +42,7 @@ impl Account {
     pub fn meter(&self, port: &PortId, product_version: &str, table_version: &str) -> Arc<Meter> {
         let mut meters = self.meters.lock();
         let usage = self.state.port(port, product_version, table_version);
-        let meter = meters.entry(port.clone()).or_insert_with(|| Meter::of(Arc::clone(&self.state), usage));
+        let meter = meters.entry(port.clone()).or_insert_with(|| Meter::of(Arc::clone(&self.state), port.product.clone(), usage));
         Arc::clone(meter)
     }
 
@@ -124,6 +126,7 @@ pub(super) struct QueryState {
     begun: Instant,
     returned: AtomicU64,
     allowance: Allowance,
+    spending: Option<Spending>,
     ports: Mutex<Vec<PortUsage>>,
     phase: Mutex<Phase>,
     link: Arc<Link>,
@@ -134,13 +137,18 @@ impl QueryState {
         let allowance = Allowance::new(start.max_scan_bytes);
         let (ports, phase, begun) = (Mutex::default(), Mutex::default(), Instant::now());
         let number = link.next_number();
-        let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, ports, phase, link });
+        let spending = link.purses().open(&start);
+        let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, spending, ports, phase, link });
         state.link.enter(number, &state);
         state
     }
 
     pub(super) fn allowance(&self) -> &Allowance {
         &self.allowance
+    }
+
+    pub(super) fn spending(&self) -> Option<&Spending> {
+        self.spending.as_ref()
     }
 
     pub(super) fn ask_for_progress(&self) {
@@ -185,6 +193,7 @@ impl QueryState {
         }
         let readings = self.readings();
         let (settlement, waiter) = self.settlement(std::mem::take(&mut *phase), &readings);
+        self.charge(&settlement, false);
         self.link.settle(settlement, waiter);
         *phase = Phase::Sealed(readings);
     }
@@ -197,6 +206,13 @@ impl QueryState {
         }
         let end = self.end_as(Outcome::Crashed);
         Some(self.record(end, &self.readings()))
+    }
+
+    /// Pays for it from the domain's purse.
+    fn charge(&self, settlement: &Settlement, late: bool) {
+        if let Some(spending) = &self.spending {
+            spending.settle(settlement.costs(late).into_iter().fold(Cost::default(), Cost::plus));
+        }
     }
 
     fn end_as(&self, outcome: Outcome) -> End {
@@ -232,13 +248,15 @@ impl Drop for QueryState {
             Phase::Sealed(written) => {
                 let late: Vec<Reading> =
                     readings.iter().enumerate().map(|(i, now)| now.since(&written.get(i).copied().unwrap_or_default())).collect();
+                let record = self.record(self.end_as(Outcome::Cancelled), &late);
+                self.charge(&record, true);
                 if late.iter().any(|reading| *reading != Reading::default()) {
-                    let record = self.record(self.end_as(Outcome::Cancelled), &late);
                     self.link.late(record);
                 }
             }
             phase => {
                 let (settlement, waiter) = self.settlement(phase, &readings);
+                self.charge(&settlement, false);
                 self.link.settle(settlement, waiter);
             }
         }

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::account::{Account, QueryState};
+use super::budget::{Purses, month_of};
 use super::{DecisionRecord, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
@@ -60,7 +61,8 @@ impl Journal {
     /// Starts the writer.
     fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
-        let link = Arc::new(Link::new(queue, clock));
+        let spent = store.spent_since(month_of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
+        let link = Arc::new(Link::new(queue, clock, Purses::new(spent)));
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run()).map_err(Fault::internal)?;
@@ -176,10 +178,11 @@ pub(super) struct Link {
     numbers: AtomicU64,
     progress_asked: AtomicBool,
     running: Mutex<HashMap<u64, Weak<QueryState>>>,
+    purses: Purses,
 }
 
 impl Link {
-    fn new(queue: Sender<Entry>, clock: Clock) -> Self {
+    fn new(queue: Sender<Entry>, clock: Clock, purses: Purses) -> Self {
         Self {
             queue,
             queued: AtomicUsize::new(0),
@@ -188,7 +191,12 @@ impl Link {
             numbers: AtomicU64::new(0),
             progress_asked: AtomicBool::new(false),
             running: Mutex::default(),
+            purses,
         }
+    }
+
+    pub(super) fn purses(&self) -> &Purses {
+        &self.purses
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {

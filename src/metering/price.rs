@@ -98,7 +98,7 @@ pub(super) struct Rules {
 impl Rules {
     /// Bytes charged for one product in one query: what its ports read together, rounded up to a step, and at least the minimum where
     /// anything was read.
-    fn charged(self, read: u64) -> u64 {
+    pub(super) fn charged(self, read: u64) -> u64 {
         if read == 0 {
             return 0;
         }

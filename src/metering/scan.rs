@@ -10,7 +10,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::NaiveDate;
+use rust_decimal::Decimal;
+
 use super::account::QueryState;
+use crate::id::{DomainName, ProductId};
 
 pub use store::{PortFault, metered_store};
 
@@ -85,12 +89,27 @@ impl Counters {
     }
 }
 
-/// A read was refused because it would pass the query's scan limit.
+/// A read was refused because it would pass a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("scan limit of {limit} bytes reached")]
-pub struct LimitReached {
-    /// The limit, in bytes.
-    pub limit: u64,
+pub enum LimitReached {
+    /// Of the query.
+    #[error("scan limit of {limit} bytes reached")]
+    Scan {
+        /// In bytes.
+        limit: u64,
+    },
+    /// Of the consumer domain.
+    #[error("the monthly budget of the domain {domain} is used up")]
+    Budget {
+        /// Whose.
+        domain: DomainName,
+        /// The first day of the month.
+        month: NaiveDate,
+        /// The budget.
+        monthly: Decimal,
+        /// Its currency.
+        currency: String,
+    },
 }
 
 /// The query-wide limit. Reserved before bytes are read, so it is never overshot.
@@ -110,7 +129,7 @@ impl Allowance {
         let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
         match self.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits) {
             Ok(_) => Ok(()),
-            Err(_) => Err(LimitReached { limit }),
+            Err(_) => Err(LimitReached::Scan { limit }),
         }
     }
 
@@ -126,7 +145,7 @@ impl Allowance {
 /// whatever still reads must hold one.
 pub struct Meter {
     counters: Arc<Counters>,
-    query: Option<Arc<QueryState>>,
+    query: Option<(Arc<QueryState>, ProductId)>,
 }
 
 impl Meter {
@@ -135,20 +154,26 @@ impl Meter {
         Arc::new(Self { counters: Arc::default(), query: None })
     }
 
-    pub(super) fn of(query: Arc<QueryState>, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Self { counters, query: Some(query) })
+    pub(super) fn of(query: Arc<QueryState>, product: ProductId, counters: Arc<Counters>) -> Arc<Self> {
+        Arc::new(Self { counters, query: Some((query, product)) })
     }
 
-    /// Takes `bytes` from the limit before they are read. Past the limit nothing is taken and the read must not happen. What is then not
+    /// Takes `bytes` from the limits before they are read. Past a limit nothing is taken and the read must not happen. What is then not
     /// delivered goes back by [`Meter::release`].
     pub fn reserve(&self, bytes: u64) -> Result<(), LimitReached> {
-        self.query.as_ref().map_or(Ok(()), |query| query.allowance().take(bytes))
+        let Some((query, product)) = &self.query else { return Ok(()) };
+        query.allowance().take(bytes)?;
+        let Some(spending) = query.spending() else { return Ok(()) };
+        spending.take(product, bytes).inspect_err(|_| query.allowance().give_back(bytes))
     }
 
     /// Gives back what was reserved and did not arrive.
     pub fn release(&self, bytes: u64) {
-        if let Some(query) = &self.query {
+        if let Some((query, product)) = &self.query {
             query.allowance().give_back(bytes);
+            if let Some(spending) = query.spending() {
+                spending.give_back(product, bytes);
+            }
         }
     }
 
@@ -179,7 +204,7 @@ impl Meter {
 
     fn bump(&self, counter: &AtomicU64, bytes: u64) {
         let before = counter.fetch_add(bytes, Ordering::AcqRel);
-        if let Some(query) = &self.query {
+        if let Some((query, _)) = &self.query {
             let step = super::journal::PROGRESS_BYTES;
             if before / step != before.saturating_add(bytes) / step {
                 query.ask_for_progress();

@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn a_scan_limit_is_found_however_deep_it_lies() {
-        let limit = LimitReached { limit: 10 };
+        let limit = LimitReached::Scan { limit: 10 };
         let store = object_store::Error::Generic { store: "x", source: Box::new(std::io::Error::other(limit)) };
         let error = DataFusionError::ParquetError(Box::new(ParquetError::External(Box::new(store))));
         let mapped = from_below(&product(), error);
-        assert_eq!(find_cause::<LimitReached>(&mapped).map(|l| l.limit), Some(10));
+        assert_eq!(find_cause::<LimitReached>(&mapped).cloned(), Some(LimitReached::Scan { limit: 10 }));
         assert!(find_cause::<Fault>(&mapped).is_none(), "the product is not to blame");
     }
 

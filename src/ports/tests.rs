@@ -256,7 +256,7 @@ async fn a_scan_limit_is_never_passed_and_not_blamed_on_the_product() {
                 Ok(answer) => assert_eq!((limit, answer.rows()), (bytes, 1000)),
                 Err(fault) => {
                     assert!(limit < bytes, "{fault:?}");
-                    assert_eq!(crate::error::find_cause::<LimitReached>(&fault).map(|l| l.limit), Some(limit), "{fault:?}");
+                    assert_eq!(crate::error::find_cause::<LimitReached>(&fault).cloned(), Some(LimitReached::Scan { limit }), "{fault:?}");
                 }
             }
             drop(meter);
@@ -281,6 +281,7 @@ fn start(limit: u64) -> QueryStart {
         queued_ms: 0,
         price: None,
         max_scan_bytes: Some(limit),
+        budget: None,
     }
 }
 

@@ -5,6 +5,7 @@
 //! to the log. Errors from below a scan arrive as types of our own and name the product only.
 
 use arrow::error::ArrowError;
+use chrono::Months;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 
 use crate::error::{ErrorKind, Fault, causes};
@@ -75,9 +76,19 @@ fn own_fault(error: &DataFusionError) -> Option<Fault> {
 
 /// `53400`: the next read would have passed the limit.
 pub(crate) fn limit_fault(limit: &LimitReached) -> Fault {
-    Fault::new(ErrorKind::ScanLimit, "scan limit reached")
-        .with_detail(format!("The query may scan {} bytes, and its next read would pass that.", limit.limit))
-        .with_hint("Read fewer columns or partitions, or raise \"meshgate.max_scan_bytes\" where the limit is your own.")
+    match limit {
+        LimitReached::Scan { limit } => Fault::new(ErrorKind::ScanLimit, "scan limit reached")
+            .with_detail(format!("The query may scan {limit} bytes, and its next read would pass that."))
+            .with_hint("Read fewer columns or partitions, or raise \"meshgate.max_scan_bytes\" where the limit is your own."),
+        LimitReached::Budget { month, monthly, currency, .. } => {
+            let next = month.checked_add_months(Months::new(1)).unwrap_or(*month);
+            Fault::new(ErrorKind::ScanLimit, limit.to_string())
+                .with_detail(format!("It is {monthly} {currency} for {}, and the next read would pass it.", month.format("%Y-%m")))
+                .with_hint(format!(
+                    "finops.budgets has what was spent. The next month begins on {next}; until then the domain's owner can raise it."
+                ))
+        }
+    }
 }
 
 fn schema_fault(error: &SchemaError) -> Fault {

@@ -10,15 +10,14 @@ use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use rusqlite::types::Value;
-use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::Viewer;
 use crate::catalog::Snapshot;
 use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
-use crate::metering::Journal;
 use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
+use crate::metering::{Journal, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
@@ -249,14 +248,6 @@ fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
     use arrow::datatypes::Decimal128Type;
     let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
     domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
-}
-
-fn units(amount: Decimal) -> i128 {
-    let mut amount = amount.round_dp_with_strategy(crate::metering::COST_SCALE, RoundingStrategy::MidpointNearestEven);
-    amount.rescale(crate::metering::COST_SCALE);
-    // A budget too large for this scale is too large to be reached.
-    let missing = crate::metering::COST_SCALE.saturating_sub(amount.scale());
-    amount.mantissa().saturating_mul(10_i128.saturating_pow(missing))
 }
 
 /// The first microsecond of a month written `2026-11`.

@@ -443,3 +443,47 @@ async fn the_report_reads_the_journal_beside_a_gateway_that_runs() {
     assert_eq!(wrong.status.code(), Some(2));
     process.kill();
 }
+
+#[tokio::test]
+async fn a_budget_that_blocks_refuses_the_read_that_would_pass_it_on_either_door() {
+    let yaml = |monthly: &str| {
+        format!(
+            "apiVersion: datamesh.io/v1\nkind: Domain\nmetadata: {{name: sales}}\nspec:\n  owner: {{team: s, contact: s@test.example}}\n  \
+             storage: [{{prefix: \"file:data/sales/\"}}]\n  budget: {{monthly: \"{monthly}\", alerts: [50], action: block}}\n"
+        )
+    };
+    // Three quarters of the file's price: it can be read once not even in part, because a text file is one read.
+    let text = csv(0..20_000);
+    let mesh = "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {name: dear}\nspec:\n  currency: USD\n  \
+                prices: [{id: dear, from: 2026-01-01, perTiB: \"1000000000\"}]\n";
+    let whole = text.len() as f64 * 1e9 / (1_u64 << 40) as f64;
+    let gateway = TestGateway::new()
+        .domain("shop")
+        .catalog_file("mesh.yaml", mesh)
+        .domain_yaml("sales", &yaml(&format!("{:.2}", whole * 0.75)))
+        .product(&product("of_csv", "csv", "of_csv/"))
+        .product(&product("filtered", "csv", "of_csv/").replace("access: public", "access: public, rowFilters: [{expression: \"id > 0\"}]"))
+        .file("shop/of_csv/a.csv", &text)
+        .user("sam", "sales", &[], &[])
+        .user("shopper", "shop", &[], &[])
+        .start()
+        .await;
+    let pg = gateway.pg("sam").await;
+    for table in ["of_csv", "filtered"] {
+        let sql = format!("SELECT count(note) FROM shop.{table}");
+        let refused = pg.text_rows(&sql).await.unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert_eq!((refused.code().code(), refused.message()), ("53400", "the monthly budget of the domain sales is used up"));
+        assert!(refused.detail().unwrap().contains(" USD for 2026-11"), "{refused:?}");
+        assert!(refused.hint().unwrap().contains("The next month begins on 2026-12-01"), "{refused:?}");
+        let flown = gateway.flight_rows("sam", &sql).await.unwrap_err().to_string();
+        assert!(flown.contains("the monthly budget of the domain sales is used up"), "{flown}");
+    }
+    // It is the consumer's budget, and what costs nothing goes on.
+    assert!(gateway.pg("shopper").await.text_rows("SELECT count(note) FROM shop.of_csv").await.is_ok());
+    assert_eq!(pg.text_rows("SELECT action FROM finops.budgets").await.unwrap(), [[Some("block".to_owned())]]);
+    // A budget that was raised holds at once.
+    std::fs::write(gateway.folder().join("catalog/sales/domain.yaml"), yaml(&format!("{:.2}", whole * 10.0))).unwrap();
+    let reads = || async { pg.text_rows("SELECT count(note) FROM shop.of_csv").await.is_ok() };
+    assert!(eventually(Duration::from_secs(5), reads).await);
+}

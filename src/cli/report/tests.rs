@@ -30,6 +30,7 @@ async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u6
         queued_ms: 0,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
+        budget: None,
     };
     let account = journal.begin(start).expect("begins");
     for (product, bytes) in products {

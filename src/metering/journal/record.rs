@@ -120,7 +120,7 @@ impl Settlement {
 
     /// What each port costs. The minimum and the rounding are the product's, so ports of one product share them; `late` rows were
     /// preceded by rows that carry these already.
-    pub(super) fn costs(&self, late: bool) -> Vec<Cost> {
+    pub(in crate::metering) fn costs(&self, late: bool) -> Vec<Cost> {
         let Some(price) = &self.price else { return vec![Cost::default(); self.ports.len()] };
         if !price.charge_failed && self.outcome != Outcome::Completed.label() {
             return vec![Cost::default(); self.ports.len()];

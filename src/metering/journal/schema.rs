@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use uuid::Uuid;
@@ -12,7 +12,10 @@ use uuid::Uuid;
 use super::record::{Settlement, whole};
 use super::{DecisionRecord, FILE};
 use crate::error::{ErrorKind, Fault, Result};
+use crate::id::DomainName;
 use crate::metering::Outcome;
+use crate::metering::budget::{Month, Whose};
+use crate::metering::price::Cost;
 
 /// Raised with every change of the tables. A journal of another version is not opened.
 const VERSION: i64 = 2;
@@ -119,6 +122,27 @@ impl Store {
             Ok(())
         })?;
         Ok(left.len())
+    }
+
+    /// What was spent since the first day of a month, by domain, month and currency.
+    pub(super) fn spent_since(&self, month: Month) -> rusqlite::Result<Vec<(Whose, Cost)>> {
+        let from = month.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+        let mut statement = self.connection.prepare(
+            "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM usage
+             WHERE started_at >= ?1 AND currency IS NOT NULL GROUP BY consumer_domain, currency",
+        )?;
+        let rows = statement.query_map([from], |row| {
+            let domain: String = row.get(0)?;
+            Ok((domain, row.get::<_, String>(1)?, Cost::from_halves(row.get(2)?, row.get(3)?)))
+        })?;
+        let mut spent = Vec::new();
+        for row in rows {
+            let (domain, currency, cost) = row?;
+            // A domain whose name is none cannot ask for anything either.
+            let Ok(domain) = DomainName::new(&domain) else { continue };
+            spent.push(((domain, month, currency), cost));
+        }
+        Ok(spent)
     }
 
     /// Moves everything from the write-ahead log into the file, so that the file alone is the journal.

@@ -47,6 +47,7 @@ fn start() -> QueryStart {
         queued_ms: 0,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
+        budget: None,
     }
 }
 

@@ -66,6 +66,7 @@ fn limited(max_scan_bytes: u64) -> Limited {
         queued_ms: 0,
         price: None::<(Price, String)>,
         max_scan_bytes: Some(max_scan_bytes),
+        budget: None,
     });
     Limited { account: account.expect("begins"), _journal: journal, _folder: folder }
 }

@@ -12,6 +12,7 @@ use datafusion::error::DataFusionError;
 use crate::error::{ErrorKind, Fault, find_cause};
 use crate::id::PortId;
 use crate::metering::LimitReached;
+use crate::query::fault::limit_fault;
 
 /// Trouble below the barrier, with nothing of what is there.
 pub struct BarrierError(Box<Trouble>);
@@ -33,8 +34,10 @@ impl BarrierError {
             return Self::new(port, ErrorKind::Storage, crate::mutants::causes(&error), error);
         }
         if let Some(limit) = find_cause::<LimitReached>(&error) {
-            let message = format!("scan limit of {} bytes reached", limit.limit);
-            return Self::new(port, ErrorKind::ScanLimit, message, error);
+            let fault = limit_fault(limit);
+            let (detail, hint) = (fault.detail().map(str::to_owned), fault.hint().map(str::to_owned));
+            let (kind, message) = (fault.kind(), fault.message().to_owned());
+            return Self(Box::new(Trouble { port: port.clone(), kind, message, detail, hint, cause: error.into() }));
         }
         if let Some(fault) = find_cause::<Fault>(&error).filter(|fault| speaks_of_the_port(fault.kind())) {
             let (kind, message) = (fault.kind(), fault.message().to_owned());

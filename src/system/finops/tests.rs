@@ -77,6 +77,7 @@ async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64
         queued_ms: 3,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
+        budget: None,
     };
     let query_id = start.query_id;
     let account = journal.begin(start).expect("begins");

@@ -75,19 +75,23 @@ async fn a_panic_below_ends_the_query_and_nothing_else() {
 
 #[tokio::test]
 async fn a_scan_limit_and_exhausted_memory_stay_what_they_are() {
-    let limit =
-        || DataFusionError::External(Box::new(object_store::Error::Generic { store: "s", source: Box::new(LimitReached { limit: 7 }) }));
+    let limit = || {
+        DataFusionError::External(Box::new(object_store::Error::Generic { store: "s", source: Box::new(LimitReached::Scan { limit: 7 }) }))
+    };
     let error = after(move || {
-        Err(DataFusionError::External(Box::new(object_store::Error::Generic { store: "s", source: Box::new(LimitReached { limit: 7 }) })))
+        Err(DataFusionError::External(Box::new(object_store::Error::Generic {
+            store: "s",
+            source: Box::new(LimitReached::Scan { limit: 7 }),
+        })))
     })
     .await;
-    assert_eq!((barrier(&error).kind(), barrier(&error).to_string().as_str()), (ErrorKind::ScanLimit, "scan limit of 7 bytes reached"));
+    assert_eq!((barrier(&error).kind(), barrier(&error).to_string().as_str()), (ErrorKind::ScanLimit, "scan limit reached"));
     let nested = BarrierError::from_below(
         &port(),
         DataFusionError::ArrowError(Box::new(arrow::error::ArrowError::ExternalError(Box::new(limit()))), None),
     );
     assert_eq!(nested.kind(), ErrorKind::ScanLimit);
-    let io = BarrierError::from_below(&port(), DataFusionError::IoError(std::io::Error::other(LimitReached { limit: 7 })));
+    let io = BarrierError::from_below(&port(), DataFusionError::IoError(std::io::Error::other(LimitReached::Scan { limit: 7 })));
     assert_eq!(io.kind(), ErrorKind::ScanLimit);
     let error = after(|| Err(DataFusionError::ResourcesExhausted(format!("pool of {CANARY}")))).await;
     assert_eq!(barrier(&error).kind(), ErrorKind::OutOfMemory);

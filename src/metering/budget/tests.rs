@@ -1,0 +1,139 @@
+use super::*;
+use crate::catalog::Price;
+use crate::clock::Clock;
+use crate::id::{PortId, PortName, PrincipalName, ProductName, QueryId};
+use crate::metering::{Journal, Outcome, Protocol, ReadKind};
+
+/// One unit of money a byte.
+const PER_TIB: u64 = 1 << 40;
+
+fn domain(name: &str) -> DomainName {
+    DomainName::new(name).expect("name")
+}
+
+fn port(product: &str) -> PortId {
+    let product = ProductId { domain: domain("claims"), product: ProductName::new(product).expect("name") };
+    PortId { product, major: 1, port: PortName::new("sql").expect("name") }
+}
+
+/// A query of `marketing`, which may spend `monthly`.
+fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> QueryStart {
+    let price = Price {
+        id: "p".into(),
+        from: journal.now().date_naive(),
+        per_tib: PER_TIB.into(),
+        round_to: 10,
+        minimum_per_query: minimum,
+        charge_failed,
+    };
+    QueryStart {
+        query_id: QueryId::generate(),
+        started_at: journal.now(),
+        principal: PrincipalName::new("ann"),
+        consumer_domain: domain("marketing"),
+        cost_center: None,
+        purpose: None,
+        protocol: Protocol::Flight,
+        application_name: None,
+        statement_digest: String::new(),
+        statement: None,
+        queued_ms: 0,
+        price: Some((price, "USD".into())),
+        max_scan_bytes: None,
+        budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], block: true }),
+    }
+}
+
+fn journal(folder: &std::path::Path, at: &str) -> (Journal, Clock) {
+    let clock = Clock::fixed(at.parse().expect("a time"));
+    (Journal::open(folder, clock.clone()).expect("opens"), clock)
+}
+
+#[tokio::test]
+async fn a_read_that_would_pass_the_budget_is_refused_and_rounding_and_minimum_count() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (journal, clock) = journal(folder.path(), "2026-11-20T12:00:00Z");
+    let account = journal.begin(start(&journal, 100, 30, true)).expect("begins");
+    let (a, b) = (account.meter(&port("a"), "1.0.0", "1"), account.meter(&port("b"), "1.0.0", "1"));
+    // 1 byte holds the minimum of 30, 31 bytes hold 40: with 30 for the other product there is room for 70 of the first.
+    a.reserve(1).expect("30 of 100");
+    b.reserve(30).expect("60 of 100");
+    a.reserve(69).expect("100 of 100");
+    let refused = a.reserve(1).expect_err("110 of 100");
+    assert_eq!(refused.to_string(), "the monthly budget of the domain marketing is used up");
+    a.release(1);
+    a.reserve(1).expect("what was given back can be taken again");
+    a.add(ReadKind::Data, 9);
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    drop((a, b));
+
+    // It was charged 30 for the 9 bytes it read, so 70 are left.
+    let next = journal.begin(start(&journal, 100, 0, true)).expect("begins");
+    let meter = next.meter(&port("a"), "1.0.0", "1");
+    meter.reserve(71).expect_err("101 of 100");
+    meter.reserve(70).expect("100 of 100");
+    meter.release(70);
+    drop((next, meter));
+    clock.advance(chrono::TimeDelta::days(11));
+    let december = journal.begin(start(&journal, 100, 0, true)).expect("begins");
+    december.meter(&port("a"), "1.0.0", "1").reserve(100).expect("a new month, a new budget");
+}
+
+#[tokio::test]
+async fn what_was_spent_before_a_restart_counts_and_what_is_not_charged_does_not() {
+    let folder = tempfile::tempdir().expect("folder");
+    let at = "2026-11-20T12:00:00Z";
+    let (first, _) = journal(folder.path(), at);
+    for (outcome, charge_failed) in [(Outcome::Completed, true), (Outcome::Failed, true), (Outcome::Failed, false)] {
+        let account = first.begin(start(&first, 100, 0, charge_failed)).expect("begins");
+        let meter = account.meter(&port("a"), "1.0.0", "1");
+        meter.reserve(20).expect("fits");
+        meter.add(ReadKind::Data, 20);
+        drop(meter);
+        account.settle(outcome, None, 0).await.expect("settles");
+    }
+    let left = |journal: &Journal| {
+        let account = journal.begin(start(journal, 100, 0, true)).expect("begins");
+        let meter = account.meter(&port("a"), "1.0.0", "1");
+        (1..=11).take_while(|_| meter.reserve(10).is_ok()).count() * 10
+    };
+    assert_eq!(left(&first), 60);
+    first.close().await.expect("closes");
+    let (second, _) = journal(folder.path(), at);
+    assert_eq!(left(&second), 60);
+}
+
+#[test]
+fn queries_at_once_never_pass_the_budget_by_a_byte() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (journal, _) = journal(folder.path(), "2026-11-20T12:00:00Z");
+    let taken: u64 = std::thread::scope(|scope| {
+        let reader = |_| {
+            let account = journal.begin(start(&journal, 100_000, 0, true)).expect("begins");
+            scope.spawn(move || {
+                let meter = account.meter(&port("a"), "1.0.0", "1");
+                let mut mine = 0;
+                while meter.reserve(70).is_ok() {
+                    meter.add(ReadKind::Data, 70);
+                    mine += 70;
+                }
+                mine
+            })
+        };
+        let readers: Vec<_> = (0..10).map(reader).collect();
+        readers.into_iter().map(|reader| reader.join().expect("ends")).sum()
+    });
+    assert!(taken <= 100_000 && taken > 100_000 - 10 * 70, "{taken}");
+}
+
+#[test]
+fn a_budget_that_only_warns_refuses_nothing() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (journal, _) = journal(folder.path(), "2026-11-20T12:00:00Z");
+    let mut start = start(&journal, 1, 0, true);
+    if let Some(budget) = &mut start.budget {
+        budget.block = false;
+    }
+    let account = journal.begin(start).expect("begins");
+    account.meter(&port("a"), "1.0.0", "1").reserve(1_000_000).expect("it only warns");
+}
