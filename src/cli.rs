@@ -80,7 +80,8 @@ impl Cli {
             Command::ExplainAccess(args) => explain_access::command(&args),
             Command::Replay(args) => replay::command(&args),
             Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
-                report::run(&paths.state, month, by, format, &mut std::io::stdout().lock())
+                let mesh = || crate::catalog::Catalog::open(&paths.catalog).map(|catalog| catalog.current().mesh.name.clone());
+                report::run(&paths.state, mesh, month, by, format, &mut std::io::stdout().lock())
                     .map_err(|fault| Failure::Failed(explain(&fault)))
             }),
         };

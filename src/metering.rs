@@ -5,6 +5,7 @@
 
 mod account;
 mod budget;
+pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
 mod price;

@@ -14,6 +14,7 @@ use rusqlite::types::Value;
 
 use crate::error::{ErrorKind, Fault, Result};
 use crate::metering::Cost;
+use crate::metering::focus::{self, Version};
 use crate::metering::ledger::{Column, Kind, Ledger, column, maybe};
 
 /// What a line of the report is about.
@@ -36,6 +37,12 @@ pub enum Format {
     Csv,
     /// One object, with exact amounts as text.
     Json,
+    /// FOCUS 1.2, Cost and Usage, as CSV: a line a day, consumer, output port and price; `--by` has no say
+    #[value(name = "focus-1.2")]
+    Focus12,
+    /// FOCUS 1.4, the same
+    #[value(name = "focus-1.4")]
+    Focus14,
 }
 
 /// A month, written `2026-11`.
@@ -73,13 +80,22 @@ impl std::fmt::Display for Month {
     }
 }
 
-/// Writes the report of a month, the current one (UTC) where none is given.
-pub fn run(state: &Path, month: Option<Month>, by: By, format: Format, out: &mut dyn Write) -> Result<()> {
-    let report = Report::read(state, month.unwrap_or_else(|| Month::of(Utc::now())), by)?;
+/// Writes the report of a month, the current one (UTC) where none is given. `mesh` gives the mesh's name, where a format asks for it.
+pub fn run(
+    state: &Path,
+    mesh: impl FnOnce() -> Result<String>,
+    month: Option<Month>,
+    by: By,
+    format: Format,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let month = month.unwrap_or_else(|| Month::of(Utc::now()));
     let written = match format {
-        Format::Table => render::table(&report, out),
-        Format::Csv => render::csv(&report, out),
-        Format::Json => render::json(&report, out),
+        Format::Table => render::table(&Report::read(state, month, by)?, out),
+        Format::Csv => render::csv(&Report::read(state, month, by)?, out),
+        Format::Json => render::json(&Report::read(state, month, by)?, out),
+        Format::Focus12 => render::focus(&focus(state, month, Version::V1_2, &mesh()?)?, out),
+        Format::Focus14 => render::focus(&focus(state, month, Version::V1_4, &mesh()?)?, out),
     };
     match written.and_then(|()| out.flush()) {
         // Whoever reads the report may stop early: `meshgate report | head`.
@@ -138,16 +154,27 @@ const COLUMNS: &[Column] = &[
 
 impl Report {
     fn read(state: &Path, month: Month, by: By) -> Result<Self> {
-        let ledger = Ledger::in_folder(state);
-        if !ledger.exists() {
-            return Err(Fault::new(ErrorKind::Storage, "there is no usage journal in the state folder")
-                .with_hint("A gateway makes it when it first serves; `--config` says which state folder is meant."));
-        }
+        let ledger = journal(state)?;
         let [first, second] = by.keys();
         let lines = figures(&ledger, month, &format!("{first}, {second}"), "GROUP BY 1, 2, currency")?;
         let totals = figures(&ledger, month, "NULL, NULL", "GROUP BY currency")?;
         Ok(Self { month, by, lines, totals })
     }
+}
+
+fn journal(state: &Path) -> Result<Ledger> {
+    let ledger = Ledger::in_folder(state);
+    if ledger.exists() {
+        return Ok(ledger);
+    }
+    Err(Fault::new(ErrorKind::Storage, "there is no usage journal in the state folder")
+        .with_hint("A gateway makes it when it first serves; `--config` says which state folder is meant."))
+}
+
+fn focus(state: &Path, month: Month, version: Version, mesh: &str) -> Result<RecordBatch> {
+    let (from, to) = month.bounds();
+    let values = [Value::Integer(from), Value::Integer(to)];
+    focus::cost_and_usage(&journal(state)?, version, mesh, "started_at >= ?1 AND started_at < ?2", &values)
 }
 
 fn figures(ledger: &Ledger, month: Month, keys: &str, group: &str) -> Result<Vec<Line>> {

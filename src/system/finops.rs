@@ -17,12 +17,15 @@ use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
-use crate::metering::{Journal, units};
+use crate::metering::{Journal, focus, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 4] = ["budgets", "monthly_costs", "queries", "usage"];
+const NAMES: [&str; 5] = ["budgets", "focus", "monthly_costs", "queries", "usage"];
+
+/// The version of `finops.focus`.
+const FOCUS: focus::Version = focus::Version::V1_4;
 
 const GATEWAY: &str = "(SELECT gateway_id FROM gateway)";
 const USAGE_ID: &str = "(SELECT gateway_id FROM gateway) || '-' || boot || '-' || seq";
@@ -112,6 +115,7 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "queries" => Some(schema_of(QUERIES)),
         "monthly_costs" => Some(schema_of(MONTHLY)),
         "budgets" => Some(budget_schema()),
+        "focus" => Some(focus::schema(FOCUS)),
         _ => None,
     }
 }
@@ -139,6 +143,11 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         "monthly_costs" => {
             let (condition, values) = whose.either();
             fixed_table(schema_of(MONTHLY), move || monthly(&ledger, condition, &values))
+        }
+        "focus" => {
+            let (condition, values) = whose.either();
+            let mesh = snapshot.mesh.name.clone();
+            fixed_table(focus::schema(FOCUS), move || focus::cost_and_usage(&ledger, FOCUS, &mesh, condition, &values))
         }
         "budgets" => {
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use arrow::array::RecordBatch;
+use arrow::csv::WriterBuilder;
 use rust_decimal::{Decimal, RoundingStrategy};
 use serde_json::json;
 
@@ -56,6 +58,12 @@ fn row(out: &mut dyn Write, cells: &[String; 6], widths: &[usize; 6]) -> io::Res
     let [w1, w2, w3, w4, w5, _] = *widths;
     let text = format!("{first:<w1$}  {second:<w2$}  {queries:>w3$}  {scanned:>w4$}  {cost:>w5$}  {currency}");
     writeln!(out, "{}", text.trim_end())
+}
+
+/// RFC 4180, with the names of the specification.
+pub(super) fn focus(batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = WriterBuilder::new().with_header(true).with_timestamp_tz_format("%Y-%m-%dT%H:%M:%SZ".to_owned()).build(out);
+    writer.write(batch).map_err(io::Error::other)
 }
 
 fn binary(bytes: i64) -> String {

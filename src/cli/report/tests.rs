@@ -56,7 +56,7 @@ async fn month() -> tempfile::TempDir {
 
 fn report(folder: &Path, by: By, format: Format) -> String {
     let mut out = Vec::new();
-    run(folder, Some("2026-11".parse().expect("a month")), by, format, &mut out).expect("reports");
+    run(folder, || Ok("northpeak".into()), Some("2026-11".parse().expect("a month")), by, format, &mut out).expect("reports");
     String::from_utf8(out).expect("text")
 }
 
@@ -127,7 +127,31 @@ fn a_month_is_four_digits_and_two() {
 #[test]
 fn without_a_journal_it_says_so_and_makes_none() {
     let folder = tempfile::tempdir().expect("folder");
-    let fault = run(folder.path(), None, By::Domain, Format::Table, &mut Vec::new()).expect_err("nothing there");
+    let fault = run(folder.path(), || Ok("northpeak".into()), None, By::Domain, Format::Table, &mut Vec::new()).expect_err("nothing there");
     assert_eq!(fault.message(), "there is no usage journal in the state folder");
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
+}
+
+#[tokio::test]
+async fn focus_has_the_whole_bill_and_each_quantity_times_its_price_is_its_cost() {
+    let folder = month().await;
+    for (format, provider) in [(Format::Focus12, "ProviderName"), (Format::Focus14, "ServiceProviderName")] {
+        let text = report(folder.path(), By::Domain, format);
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let header = lines.next().expect("a header");
+        let at = |name: &str| header.iter().position(|column| *column == name).unwrap_or_else(|| panic!("no {name}: {header:?}"));
+        let (cost, quantity, price, bytes) = (at("BilledCost"), at("PricingQuantity"), at("ListUnitPrice"), at("ConsumedQuantity"));
+        assert!(header.contains(&provider));
+        let number = |text: &str| text.parse::<f64>().expect("a plain number");
+        let (mut sum, mut scanned) = (0.0, 0.0);
+        for line in lines {
+            assert!((number(line[quantity]) * number(line[price]) - number(line[cost])).abs() <= 1e-9 * number(line[cost]), "{line:?}");
+            assert!(line[at("BillingPeriodStart")] == "2026-11-01T00:00:00Z" && line[at("BillingPeriodEnd")] == "2026-12-01T00:00:00Z");
+            assert!(line[at("ChargePeriodStart")] == "2026-11-01T00:00:00Z" && line[at("ChargePeriodEnd")] == "2026-11-02T00:00:00Z");
+            sum += number(line[cost]);
+            scanned += number(line[bytes]);
+        }
+        // Half a tebibyte, a byte, and a tebibyte, at 5 each.
+        assert_eq!((scanned, (sum * 1e6).round()), (1.5 * TIB as f64 + 1.0, 7_500_000.0));
+    }
 }
