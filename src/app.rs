@@ -211,6 +211,8 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     let state = |reason: String| StartError::State { path: config.state.clone(), reason };
     private_folder(&config.state).map_err(|error| state(error.to_string()))?;
     let identity = Identity::open(&config.users, &config.state, config.token_lifetime, clock.clone())?;
+    let domains = catalog.clone();
+    identity.trust(&config.jwt, move |domain| domains.current().domains.contains_key(domain))?;
     // The journal's lock makes this process the folder's only owner, so it comes before anything there is cleaned.
     let journal = Journal::open(&config.state, clock.clone()).map_err(|fault| state(explain(&fault)))?;
     let pseudonym_key = match config.pseudonym_key() {

@@ -6,6 +6,7 @@
 mod credentials;
 mod docs;
 mod document;
+mod jwt;
 mod keys;
 mod kinds;
 #[cfg(test)]
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use credentials::{CredentialKind, CredentialSettings, Setting};
 pub use docs::markdown;
 use document::Reader;
+pub use jwt::JwtIssuer;
 
 /// Where the gateway is told how to run, where no other file is named.
 pub const DEFAULT_FILE: &str = "meshgate.toml";
@@ -39,6 +41,8 @@ pub struct Config {
     pub users: PathBuf,
     /// How long a bearer token is valid.
     pub token_lifetime: Duration,
+    /// Whose tokens are accepted.
+    pub jwt: Vec<JwtIssuer>,
     /// Credentials by name.
     pub credentials: BTreeMap<String, CredentialSettings>,
     /// Bounds.
@@ -223,6 +227,7 @@ impl Config {
             state: state.location,
             users: identity.users,
             token_lifetime: identity.token_lifetime,
+            jwt: identity.jwt,
             credentials,
             limits: limits.into(),
             statements: audit.statements,

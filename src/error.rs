@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Login,
     /// No user was given, or one that the protocol cannot carry.
     LoginMalformed,
+    /// The token of the session has expired, or is no longer accepted.
+    SessionEnded,
     /// A statement in a transaction that failed.
     FailedTransaction,
     /// A statement that needs a transaction block.
@@ -145,6 +147,7 @@ impl ErrorKind {
             Self::ReadOnly => ("25006", Grpc::FailedPrecondition, 405, "READ_ONLY"),
             Self::Login => ("28P01", Grpc::Unauthenticated, 401, "LOGIN"),
             Self::LoginMalformed => ("28000", Grpc::Unauthenticated, 401, "LOGIN_MALFORMED"),
+            Self::SessionEnded => ("28000", Grpc::Unauthenticated, 401, "SESSION_ENDED"),
             Self::FailedTransaction => ("25P02", Grpc::FailedPrecondition, 409, "FAILED_TRANSACTION"),
             Self::NoActiveTransaction => ("25P01", Grpc::FailedPrecondition, 409, "NO_ACTIVE_TRANSACTION"),
             Self::ActiveTransaction => ("25001", Grpc::FailedPrecondition, 409, "ACTIVE_TRANSACTION"),
@@ -193,6 +196,7 @@ impl ErrorKind {
         Self::ReadOnly,
         Self::Login,
         Self::LoginMalformed,
+        Self::SessionEnded,
         Self::FailedTransaction,
         Self::NoActiveTransaction,
         Self::ActiveTransaction,

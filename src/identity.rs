@@ -1,10 +1,11 @@
 //! Who is asking: principals, how they prove who they are, and the users file.
 //!
-//! The users file holds SCRAM verifiers and never passwords. It is watched: a change bites within a second, and a file that does not
-//! validate leaves the last valid users in place. What a principal may see is not decided here.
+//! The users file holds SCRAM verifiers and never passwords; an identity provider's keys are public. Both are watched: a change bites
+//! within a second, and a file that does not validate leaves what was valid in place. What a principal may see is not decided here.
 
 mod credential;
 mod edit;
+pub mod jwt;
 mod keys;
 mod scram;
 #[cfg(test)]
@@ -15,18 +16,20 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch as channel};
 
 use crate::clock::Clock;
+use crate::config::JwtIssuer;
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{DomainName, GroupName, PrincipalName};
 
 pub use credential::Credential;
+use jwt::{JwksError, Refusal, TOKEN_USER, TokenSession, Trust};
 pub use keys::{KeyError, load_or_make_key};
 pub use scram::{MIN_ITERATIONS, VerifierError};
 use token::Fingerprint;
@@ -43,6 +46,8 @@ pub struct Principal {
     pub groups: BTreeSet<GroupName>,
     /// Their attributes, `region: eu`.
     pub attributes: BTreeMap<String, String>,
+    /// The token that says all this, where it is not the users file.
+    pub token: Option<TokenSession>,
 }
 
 impl Principal {
@@ -61,6 +66,8 @@ struct Shared {
     users: ArcSwap<Users>,
     epoch: AtomicU64,
     changed: channel::Sender<u64>,
+    /// Whose tokens are believed; nobody's where it is not set.
+    trust: OnceLock<Trust>,
     keys: token::Keys,
     bearer_lifetime: Duration,
     clock: Clock,
@@ -92,6 +99,12 @@ pub enum IdentityError {
     /// The keys in the state folder.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The keys of an issuer of tokens.
+    #[error("jwt: {0}")]
+    Jwks(#[from] JwksError),
+    /// A user whose name has another meaning.
+    #[error("user `{TOKEN_USER}`: with this name a token is given as the password; rename the user, or remove `jwt` from [identity]")]
+    Reserved,
 }
 
 impl Identity {
@@ -109,6 +122,7 @@ impl Identity {
             users: ArcSwap::from_pointee(Users::from_file(file)),
             epoch: AtomicU64::new(1),
             changed: channel::Sender::new(1),
+            trust: OnceLock::new(),
             keys: token::Keys::derive(root),
             bearer_lifetime,
             clock,
@@ -123,7 +137,21 @@ impl Identity {
         Self::assemble(Path::new("identity.yaml"), &file, &[7; 32], Duration::from_secs(3600), Clock::system())
     }
 
-    /// Watches the users file until the token is cancelled; a change bites within a second.
+    /// Accepts the tokens of `issuers`, for domains that `knows` knows. Once, at start. Blocks.
+    pub fn trust(&self, issuers: &[JwtIssuer], knows: impl Fn(&DomainName) -> bool + Send + Sync + 'static) -> Result<(), IdentityError> {
+        if issuers.is_empty() {
+            return Ok(());
+        }
+        if self.lookup(&PrincipalName::new(TOKEN_USER)).is_some() {
+            return Err(IdentityError::Reserved);
+        }
+        let trust = Trust::open(issuers, Box::new(knows))?;
+        // Whoever comes second changes nothing.
+        let _ = self.0.trust.set(trust);
+        Ok(())
+    }
+
+    /// Watches the users file and the keys of issuers until the token is cancelled; a change bites within a second.
     pub async fn watch(&self, stop: tokio_util::sync::CancellationToken) {
         watch::run(self, stop).await;
     }
@@ -131,6 +159,11 @@ impl Identity {
     /// Puts the users of `file` in place of all others.
     fn replace(&self, file: &UsersFile) {
         self.0.users.store(Arc::new(Users::from_file(file)));
+        self.announce();
+    }
+
+    /// Tells of a change.
+    fn announce(&self) {
         let epoch = self.0.epoch.fetch_add(1, Ordering::AcqRel) + 1;
         self.0.changed.send_replace(epoch);
     }
@@ -140,7 +173,40 @@ impl Identity {
         *self.0.users.load_full() == Users::from_file(file)
     }
 
-    /// Who this is now, or nobody where they are gone. Asked again before every statement and while one runs.
+    /// Who an authenticated principal is now. Asked again before every statement and while one runs. A user of the users file is who that
+    /// file says; the principal of a token is who the token said, as long as it holds.
+    pub fn current(&self, principal: &Arc<Principal>) -> Result<Arc<Principal>> {
+        let Some(token) = &principal.token else {
+            let gone = || Fault::new(ErrorKind::Denied, format!("user \"{}\" may no longer use the gateway", principal.name));
+            return self.lookup(&principal.name).ok_or_else(gone);
+        };
+        let held = match self.0.trust.get() {
+            Some(_) if self.lookup(&principal.name).is_some() => Err(Refusal::LocalUser),
+            Some(trust) => trust.still_holds(token, &principal.domain, self.0.clock.now()),
+            None => Err(Refusal::Issuer),
+        };
+        let ended = |refusal| {
+            let why = if refusal == Refusal::Expired { "has expired" } else { "is no longer accepted" };
+            Fault::new(ErrorKind::SessionEnded, format!("the token of this session {why}")).with_hint("Log in again with a new token.")
+        };
+        held.map(|()| Arc::clone(principal)).map_err(ended)
+    }
+
+    /// Ends when the principal's token no longer holds, with the fault that says so; never for a user of the users file. Cancel-safe.
+    pub async fn ended(&self, principal: &Arc<Principal>) -> Fault {
+        if principal.token.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Err(fault) = self.current(principal) {
+                return fault;
+            }
+            // The clock of tokens is the wall clock, which may jump.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// The user of the users file with this name.
     pub fn lookup(&self, name: &PrincipalName) -> Option<Arc<Principal>> {
         self.0.users.load().by_name.get(name).map(|user| Arc::clone(&user.principal))
     }
@@ -165,8 +231,25 @@ impl Identity {
         self.len() == 0
     }
 
+    /// Whether somebody who says that this is their name brings a token as the password.
+    pub fn takes_token_from(&self, name: &str) -> bool {
+        name == TOKEN_USER && self.0.trust.get().is_some()
+    }
+
+    /// Who a token of an identity provider speaks for. Why not is for the log alone.
+    pub fn verify_token(&self, token: &str) -> Option<Arc<Principal>> {
+        let verified =
+            self.0.trust.get()?.verify(token, self.0.clock.now()).and_then(|principal| {
+                if self.lookup(&principal.name).is_some() { Err(Refusal::LocalUser) } else { Ok(Arc::new(principal)) }
+            });
+        verified.inspect_err(|reason| tracing::info!(%reason, "token refused")).ok()
+    }
+
     /// Checks a password. Takes as long, and says the same, for an unknown user as for a wrong password.
     pub async fn verify_password(&self, name: &str, password: &str) -> Result<Arc<Principal>> {
+        if self.takes_token_from(name) {
+            return self.verify_token(password).ok_or_else(|| Self::refused(name));
+        }
         let verifier = self.scram_verifier(name);
         let permit = self.0.hashing.acquire().await.map_err(Fault::internal)?;
         let password = secrecy::SecretString::from(password);
@@ -203,14 +286,18 @@ impl Identity {
     /// password: a changed one or a removed user makes it void.
     pub fn mint_bearer(&self, principal: &Principal) -> String {
         let users = self.0.users.load();
-        // Of a user who is gone by now, a token that nobody's verifier answers to.
-        let fingerprint = users.by_name.get(&principal.name).map_or([0; 16], |user| user.fingerprint);
+        // Of a user who is gone by now, or who is none, a token that nobody's verifier answers to.
+        let user = users.by_name.get(&principal.name).filter(|_| principal.token.is_none());
+        let fingerprint = user.map_or([0; 16], |user| user.fingerprint);
         self.0.keys.mint(&principal.name, &fingerprint, self.0.clock.now(), self.0.bearer_lifetime)
     }
 
-    /// Who bears this token.
+    /// Who bears this token: one of ours, or one of an identity provider.
     pub fn verify_bearer(&self, token: &str) -> Result<Arc<Principal>> {
         let refused = || Fault::new(ErrorKind::Login, "invalid or expired bearer token").with_hint("Log in again to get a new one.");
+        if !token::is_ours(token) {
+            return self.verify_token(token).ok_or_else(refused);
+        }
         let claims = self.0.keys.verify(token, self.0.clock.now()).ok_or_else(refused)?;
         let users = self.0.users.load();
         let user = users.by_name.get(&claims.name).filter(|user| claims.is_of(&user.fingerprint)).ok_or_else(refused)?;
@@ -249,6 +336,7 @@ impl User {
             domain: entry.domain.clone(),
             groups: entry.groups.iter().cloned().collect(),
             attributes: entry.attributes.clone(),
+            token: None,
         };
         Self { principal: Arc::new(principal), fingerprint: token::fingerprint(&entry.verifier), verifier: entry.verifier.clone() }
     }

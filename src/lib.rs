@@ -29,6 +29,10 @@ mod mutants;
 #[allow(dead_code, reason = "the integration tests use all of it")]
 mod harness;
 #[cfg(test)]
+#[path = "../tests/gateway/idp.rs"]
+#[allow(dead_code, reason = "the integration tests use all of it")]
+mod idp;
+#[cfg(test)]
 #[path = "../tests/gateway/pairs/suite.rs"]
 #[allow(dead_code, reason = "the integration tests use all of it")]
 mod pairs;

@@ -27,6 +27,7 @@ mod visible;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -40,15 +41,15 @@ use futures::future::BoxFuture;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Limits, Statements};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::{PrincipalName, QueryId};
-use crate::identity::Identity;
+use crate::id::QueryId;
+use crate::identity::{Identity, Principal};
 use crate::metering::{Journal, Protocol, QueryStart};
 use crate::policy::{Circumstances, MaskKeys};
 use crate::ports::Ports;
@@ -68,8 +69,11 @@ use self::parse::Body;
 use self::plan::{Drafted, Engine, Planned};
 pub(crate) use self::resolve::Asker;
 use self::resolve::Resolved;
-use self::running::{RunningQueries, Stop};
+use self::running::{Reason, Record, RunningQueries, Stop};
 use self::visible::VisibleCache;
+
+/// How often running queries are asked whether their readers' tokens still hold.
+const TOKEN_CHECK: Duration = Duration::from_secs(1);
 
 /// What the engine is made of.
 #[derive(Debug)]
@@ -142,16 +146,32 @@ impl Gateway {
     /// Ends running queries whose readers lost the right to them, until the token is cancelled.
     pub async fn watch(&self, stop: CancellationToken) {
         let (mut catalog, mut identity) = (self.parts.catalog.subscribe(), self.parts.identity.subscribe());
+        let mut ticks = tokio::time::interval(TOKEN_CHECK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = catalog.changed() => if changed.is_err() { return },
                 changed = identity.changed() => if changed.is_err() { return },
+                // Nobody announces that time has passed.
+                _ = ticks.tick() => {
+                    self.running.recheck(|record| match self.parts.identity.current(&record.principal) {
+                        Err(_) if record.principal.token.is_some() => Some(Reason::TokenEnded),
+                        _ => None,
+                    });
+                    continue;
+                }
                 () = stop.cancelled() => return,
             }
-            self.running.recheck(|record| {
-                let asker = self.asker_for(&record.principal, record.circumstances.clone(), Vec::new());
-                asker.is_ok_and(|asker| record.permits.iter().all(|permit| authorise::still_holds(permit, &asker)))
-            });
+            self.running.recheck(|record| self.lost(record));
+        }
+    }
+
+    /// Why a running query may not go on, where it may not.
+    fn lost(&self, record: &Record) -> Option<Reason> {
+        match self.asker_for(&record.principal, record.circumstances.clone(), Vec::new()) {
+            Err(fault) if fault.kind() == ErrorKind::SessionEnded => Some(Reason::TokenEnded),
+            Ok(asker) if record.permits.iter().all(|permit| authorise::still_holds(permit, &asker)) => None,
+            _ => Some(Reason::Revoked),
         }
     }
 
@@ -217,7 +237,7 @@ impl Gateway {
         match self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account)).await {
             Ok(mut planned) => {
                 let permits = std::mem::take(&mut planned.permits);
-                let entry = self.running.enter(query_id, asker.principal.name.clone(), asker.circumstances.clone(), permits, stop.clone());
+                let entry = self.running.enter(query_id, Arc::clone(&asker.principal), asker.circumstances.clone(), permits, stop.clone());
                 let deadline = self.deadline(session, begun);
                 Ok(MeteredRows::start(planned, explain, query_id, slot, entry, books, deadline))
             }
@@ -274,7 +294,7 @@ impl Gateway {
 
     /// Who asks, as they are now.
     fn asker(&self, session: &Session) -> Result<Asker> {
-        let asker = self.asker_for(&session.principal().name, session.circumstances(), session.settings().search_path())?;
+        let asker = self.asker_for(session.principal(), session.circumstances(), session.settings().search_path())?;
         #[cfg(test)]
         if crate::mutants::is("stale plan") {
             return Ok(Asker { principal: Arc::clone(session.principal()), ..asker });
@@ -283,8 +303,8 @@ impl Gateway {
     }
 
     /// Somebody in circumstances, as they are now and in the world of now.
-    fn asker_for(&self, name: &PrincipalName, circumstances: Circumstances, search_path: Vec<String>) -> Result<Asker> {
-        let principal = self.parts.identity.lookup(name).ok_or_else(|| resolve::gone(name.as_str()))?;
+    fn asker_for(&self, principal: &Arc<Principal>, circumstances: Circumstances, search_path: Vec<String>) -> Result<Asker> {
+        let principal = self.parts.identity.current(principal)?;
         Ok(Asker { principal, snapshot: self.parts.catalog.current(), circumstances, search_path, region: self.parts.region.clone() })
     }
 

@@ -75,5 +75,6 @@ pub(super) fn principal(user: &UserEntry) -> Principal {
         domain: user.domain.clone(),
         groups: user.groups.iter().cloned().collect::<BTreeSet<_>>(),
         attributes: user.attributes.clone(),
+        token: None,
     }
 }

@@ -191,6 +191,7 @@ async fn candidate(offline: &Offline, record: &Recorded, request: &DecisionReque
         domain: DomainName::new(&record.domain).map_err(Fault::internal)?,
         groups: request.groups.iter().map(|group| GroupName::new(group)).collect::<BTreeSet<_>>(),
         attributes: request.attributes.clone(),
+        token: None,
     };
     let protocols = [Protocol::Postgres, Protocol::Flight, Protocol::Http].map(Protocol::label);
     let protocol = protocols.into_iter().find(|label| *label == request.protocol).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Every key with its type, its default and its documentation: the one declaration.
 
 use super::document::{Reader, Section};
+use super::jwt::Issuers;
 use super::kinds::{Address, Count, Flag, Folder, Kind, Maybe, Memory, Size, StatementText, Text, Time, Tls};
 
 const KIB: u64 = 1 << 10;
@@ -85,7 +86,9 @@ sections! {
         users: Folder = "identity.yaml";
         /// How long a bearer token of the Flight and HTTP doors is valid. A new password ends it earlier.
         token_lifetime: Time<60, { 30 * DAY }> = "8h";
-        @later "jwt";
+        /// Identity providers whose tokens (JWT) are accepted, each `{ issuer = "https://idp.example/", audience = "meshgate", jwks =
+        /// "jwks.json" }`; see `docs/identity.md`. Their key files are watched: a change holds within a second.
+        jwt: Issuers = [];
     }
     /// Bounds on what clients can ask for.
     ["limits"] Limits {

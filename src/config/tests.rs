@@ -75,7 +75,7 @@ fn a_full_file_is_read() {
 fn all_mistakes_are_told_at_once_with_their_places() {
     let problems = parse(
         "[server]\npostgress = \"127.0.0.1:1\"\nhttp = \"localhost:1\"\nflight = \"10.0.0.1:1\"\n[limit]\n[limits]\nmemory = \"175%\"\nconnections = 0\ngrace = 5\n\
-         [identity]\njwt = []\n[credentials.a]\ntype = \"ftp\"\n[credentials.b]\ntype = \"key\"\nsecret = \"plain\"\n[credentials.c]\ntype = \"key\"\nsecret = { env = \"NONE\" }\n",
+         [identity]\njwt = 1\n[credentials.a]\ntype = \"ftp\"\n[credentials.b]\ntype = \"key\"\nsecret = \"plain\"\n[credentials.c]\ntype = \"key\"\nsecret = { env = \"NONE\" }\n",
     )
     .unwrap_err();
     assert_eq!(
@@ -88,7 +88,7 @@ fn all_mistakes_are_told_at_once_with_their_places() {
             "7:10: `memory`: expected a size from 16MiB to 64TiB, or a share of the memory, such as \"4GiB\" or \"75%\"",
             "8:15: `connections`: expected a whole number from 1 to 100000",
             "9:9: `grace`: expected a duration from 0s to 1d, such as \"30s\", \"10m\" or \"8h\"",
-            "11:1: `jwt` in [identity] is not supported by this version",
+            "11:7: `jwt`: expected a list of { issuer = \"…\", audience = \"…\", jwks = \"jwks.json\" }, each with name, prefix, domain, groups, attributes, algorithms, leeway where the defaults do not fit",
             "13:8: `type` of credential `a`: expected one of s3, azure, gcs, key",
             "16:10: `secret`: expected { env = \"NAME\" } or { file = \"path\" }: secrets do not belong in this file",
             "19:10: `secret`: the environment has no `NONE`",
@@ -145,4 +145,37 @@ fn the_documentation_is_current() {
     }
     let current = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(current == markdown(), "docs/config.md is stale: run MESHGATE_UPDATE_DOCS=1 cargo test config");
+}
+
+#[test]
+fn issuers_have_names_of_their_own_asymmetric_algorithms_and_keys_in_files() {
+    let one = |rest: &str| format!("[identity]\njwt = [{{ issuer = \"https://a/\", audience = \"m\", jwks = \"a.json\"{rest} }}]\n");
+    let issuer = parse(&one("")).unwrap().jwt.remove(0);
+    assert_eq!((issuer.name.as_str(), issuer.domain.as_str(), issuer.groups.as_str()), ("sub", "domain", "groups"));
+    assert_eq!(issuer.leeway, Duration::from_secs(30));
+    let set = parse(&one(", name = \"upn\", attributes = [\"region\"], algorithms = [\"ES384\"], leeway = \"0s\"")).unwrap().jwt.remove(0);
+    assert_eq!(
+        (set.name.as_str(), set.attributes, set.algorithms),
+        ("upn", vec!["region".to_owned()], vec![jsonwebtoken::Algorithm::ES384])
+    );
+    let second = ", { issuer = \"https://b/\", audience = \"m\", jwks = \"b.json\"";
+    for (text, told) in [
+        (one(", algorithms = [\"HS256\"]"), "a public key must not make tokens"),
+        (one(", algorithms = [\"none\"]"), "a public key must not make tokens"),
+        (one(", algorithms = []"), "a public key must not make tokens"),
+        (one(", leeway = \"1h\""), "expected a duration from 0s to 5m"),
+        (one(", issuers = \"x\""), "did you mean `issuer`"),
+        (one("").replace("a.json", "https://a/keys"), "keys are read from a file and not fetched"),
+        (one("").replace("audience = \"m\", ", ""), "`jwt` needs `audience`"),
+        (one("").replace(" }]", &format!(" }}{second} }}]")), "names of two issuers could be the same"),
+        (one(", prefix = \"a\"").replace(" }]", &format!(" }}{second}, prefix = \"ab\" }}]")), "names of two issuers could be the same"),
+        (
+            one(", prefix = \"a:\"").replace(" }]", &format!(" }}{second}, prefix = \"b:\" }}]")).replace("https://b/", "https://a/"),
+            "twice",
+        ),
+    ] {
+        let problems = parse(&text).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.contains(told)), "{text}\n{problems:?}");
+    }
+    assert!(parse(&one(", prefix = \"a:\"").replace(" }]", &format!(" }}{second}, prefix = \"b:\" }}]"))).is_ok());
 }

@@ -1,4 +1,4 @@
-//! How somebody can prove who they are. One variant a source: an identity provider's tokens (JWT) will be one more.
+//! How somebody can prove who they are.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::error::{ErrorKind, Fault, Result};
 /// What a caller brings.
 #[derive(Debug)]
 pub enum Credential {
-    /// A user of the users file and their password.
+    /// A user of the users file and their password, or the name [`super::jwt::TOKEN_USER`] and a token.
     Password {
         /// Who they say they are.
         name: String,
         /// The proof.
         password: SecretString,
     },
-    /// A token that [`Identity::mint_bearer`] made.
+    /// A token that [`Identity::mint_bearer`] made, or one of an identity provider.
     Bearer(SecretString),
 }
 

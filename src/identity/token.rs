@@ -45,6 +45,11 @@ impl Claims {
     }
 }
 
+/// Whether a token has the form of ours. Those of identity providers begin with a header in JSON.
+pub(super) fn is_ours(token: &str) -> bool {
+    token.strip_prefix(PREFIX).is_some_and(|rest| rest.starts_with('.'))
+}
+
 /// The fingerprint of a verifier.
 pub(super) fn fingerprint(verifier: &ScramVerifier) -> Fingerprint {
     let digest = ring::digest::digest(&ring::digest::SHA256, verifier.to_string().as_bytes());

@@ -20,7 +20,7 @@ const MAX_FILE: u64 = 8 << 20;
 /// Bytes of a name, a group, an attribute.
 const MAX_TEXT: usize = 128;
 /// Groups, or attributes, of one user.
-const MAX_PER_USER: usize = 1000;
+pub(super) const MAX_PER_USER: usize = 1000;
 
 /// The users of one file, all valid.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -182,7 +182,8 @@ impl RawUser {
     }
 }
 
-fn check_text(what: &str, text: &str) -> Result<(), String> {
+/// Whether a text can be a name, a group or an attribute.
+pub(super) fn check_text(what: &str, text: &str) -> Result<(), String> {
     if text.is_empty() || text.len() > MAX_TEXT {
         return Err(format!("a {what} has 1 to {MAX_TEXT} bytes, this one has {}", text.len()));
     }

@@ -1,6 +1,6 @@
-//! Keeps the users in step with their file.
+//! Keeps the users in step with their file, and the keys of issuers with theirs.
 //!
-//! The file is looked at three times a second rather than subscribed to: that works on every file system, through renames and
+//! A file is looked at three times a second rather than subscribed to: that works on every file system, through renames and
 //! symbolic links, and a missed event cannot leave a removed user in.
 
 use std::fs;
@@ -56,6 +56,7 @@ pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stamp = Stamp(None);
+    let mut keys = Vec::new();
     let mut current: Option<Result<UsersFile, String>> = None;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let path: PathBuf = identity.0.file.clone();
@@ -65,6 +66,9 @@ pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
         });
         let Ok((look, old)) = seen.await else { return };
         stamp = old;
+        let following = identity.clone();
+        let Ok(kept) = tokio::task::spawn_blocking(move || follow_keys(&following, keys)).await else { return };
+        keys = kept;
         let Some(look) = look else { continue };
         stamp = look.stamp;
         if current.as_ref() != Some(&look.file) {
@@ -72,6 +76,37 @@ pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
             current = Some(look.file);
         }
     }
+}
+
+/// What the last look at an issuer's keys saw: the file, and what was wrong with it.
+type SeenKeys = (Stamp, Option<String>);
+
+/// Reloads the keys of every issuer whose file has changed. Blocks.
+fn follow_keys(identity: &Identity, mut seen: Vec<SeenKeys>) -> Vec<SeenKeys> {
+    let issuers = identity.0.trust.get().map_or(&[][..], |trust| trust.issuers());
+    seen.resize_with(issuers.len(), || (Stamp(None), None));
+    for (issuer, (stamp, problem)) in issuers.iter().zip(&mut seen) {
+        if stamp.holds(issuer.file()) {
+            continue;
+        }
+        *stamp = Stamp::of(issuer.file());
+        let now = match issuer.reload() {
+            Ok(changed) => {
+                if changed {
+                    identity.announce();
+                }
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if now != *problem {
+            if let Some(error) = &now {
+                tracing::error!(error, "keys of an issuer are not usable, the last valid ones stay");
+            }
+            *problem = now;
+        }
+    }
+    seen
 }
 
 fn apply(identity: &Identity, seen: &Result<UsersFile, String>, first: bool) {

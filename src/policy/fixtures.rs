@@ -119,6 +119,7 @@ pub(crate) fn principal(domain: &str, in_groups: &[&str], region: Option<&str>) 
         domain: DomainName::new(domain).unwrap(),
         groups: groups(in_groups).into_iter().collect(),
         attributes: region.map(|region| ("region".to_owned(), region.to_owned())).into_iter().collect(),
+        token: None,
     }
 }
 

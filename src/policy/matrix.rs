@@ -35,6 +35,7 @@ fn principals() -> Vec<Principal> {
         domain: DomainName::new(domain).unwrap(),
         groups: groups(in_groups).into_iter().collect(),
         attributes: region.map(|region| ("region".to_owned(), region.to_owned())).into_iter().collect(),
+        token: None,
     };
     all.into_iter().map(principal).collect()
 }

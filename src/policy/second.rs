@@ -170,6 +170,7 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
         domain: DomainName::new(&asker.domain).unwrap(),
         groups: asker.groups.iter().map(|group| GroupName::new(group)).collect(),
         attributes: asker.attributes.clone().into_iter().collect(),
+        token: None,
     };
     let columns = target.port().columns.as_ref().unwrap();
     let schema =

@@ -12,7 +12,7 @@ use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 
 use crate::catalog::{PortRef, Snapshot};
-use crate::error::{ErrorKind, Fault, Result};
+use crate::error::{Fault, Result};
 use crate::identity::Principal;
 use crate::policy::{self, Circumstances, Request};
 use crate::system;
@@ -199,9 +199,4 @@ fn functions_of(statement: &ast::Statement) -> Vec<String> {
     let mut calls = Calls(Vec::new());
     let _ = statement.visit(&mut calls);
     calls.0
-}
-
-/// The principal was removed while connected.
-pub(crate) fn gone(name: &str) -> Fault {
-    Fault::new(ErrorKind::Denied, format!("user \"{name}\" may no longer use the gateway"))
 }

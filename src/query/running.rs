@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::PortRef;
 use crate::error::{ErrorKind, Fault};
-use crate::id::{PrincipalName, QueryId};
+use crate::id::QueryId;
+use crate::identity::Principal;
 use crate::metering::Outcome;
 use crate::policy::{Circumstances, Permit};
 use crate::ports::OpenPort;
@@ -24,8 +25,11 @@ pub(crate) struct Stop {
 
 /// Why a query was ended from outside, where it was not the reader who asked.
 #[derive(Debug, Clone, Copy)]
-enum Reason {
+pub(crate) enum Reason {
+    /// A right was taken away.
     Revoked,
+    /// The reader's token has expired, or is no longer accepted.
+    TokenEnded,
 }
 
 impl Stop {
@@ -38,8 +42,8 @@ impl Stop {
         &self.token
     }
 
-    fn revoke(&self) {
-        let _ = self.reason.set(Reason::Revoked);
+    fn revoke(&self, reason: Reason) {
+        let _ = self.reason.set(reason);
         self.token.cancel();
     }
 
@@ -47,6 +51,7 @@ impl Stop {
     pub(crate) fn ending(&self) -> (Outcome, Option<Fault>) {
         match self.reason.get() {
             Some(Reason::Revoked) => (Outcome::Revoked, Some(revoked())),
+            Some(Reason::TokenEnded) => (Outcome::Revoked, Some(token_ended())),
             None => (Outcome::Cancelled, Some(cancelled())),
         }
     }
@@ -57,6 +62,10 @@ fn revoked() -> Fault {
         .with_hint("Run the query again to see what you may read now, or ask the product's stewards.")
 }
 
+fn token_ended() -> Fault {
+    Fault::new(ErrorKind::SessionEnded, "the token of this session ended while the query ran").with_hint("Log in again with a new token.")
+}
+
 /// All running queries.
 #[derive(Debug, Default)]
 pub(crate) struct RunningQueries(Mutex<HashMap<QueryId, Arc<Record>>>);
@@ -64,7 +73,7 @@ pub(crate) struct RunningQueries(Mutex<HashMap<QueryId, Arc<Record>>>);
 /// What one query was permitted.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub principal: PrincipalName,
+    pub principal: Arc<Principal>,
     pub circumstances: Circumstances,
     pub permits: Vec<(PortRef, OpenPort, Permit)>,
     stop: Stop,
@@ -75,7 +84,7 @@ impl RunningQueries {
     pub(crate) fn enter(
         self: &Arc<Self>,
         query_id: QueryId,
-        principal: PrincipalName,
+        principal: Arc<Principal>,
         circumstances: Circumstances,
         permits: Vec<(PortRef, OpenPort, Permit)>,
         stop: Stop,
@@ -84,13 +93,13 @@ impl RunningQueries {
         Entry { all: Arc::clone(self), query_id, stop }
     }
 
-    /// Ends every query whose permits no longer hold.
-    pub(crate) fn recheck(&self, holds: impl Fn(&Record) -> bool) {
+    /// Ends every query that may not go on.
+    pub(crate) fn recheck(&self, lost: impl Fn(&Record) -> Option<Reason>) {
         let records: Vec<_> = self.0.lock().iter().map(|(id, record)| (*id, Arc::clone(record))).collect();
         for (query_id, record) in records {
-            if !holds(&record) {
-                tracing::info!(query.id = %query_id, principal = %record.principal, "ended: a permission was revoked");
-                record.stop.revoke();
+            if let Some(reason) = lost(&record) {
+                tracing::info!(query.id = %query_id, principal = %record.principal.name, ?reason, "ended while it ran");
+                record.stop.revoke(reason);
             }
         }
     }

@@ -37,8 +37,8 @@ pub struct VisibleTable {
 #[derive(Debug, Default)]
 pub(crate) struct VisibleCache(Mutex<HashMap<Reader, Stamped>>);
 
-/// Somebody in their circumstances.
-type Reader = (PrincipalName, Circumstances);
+/// Somebody in their circumstances. Two tokens of one name may carry different rights.
+type Reader = (PrincipalName, Option<[u8; 32]>, Circumstances);
 
 /// A listing, and what it was made from.
 type Stamped = (Stamp, Arc<Vec<VisibleTable>>);
@@ -99,9 +99,10 @@ impl Gateway {
 fn reader(asker: &Asker) -> Reader {
     #[cfg(test)]
     if crate::mutants::is("shared cache") {
-        return (PrincipalName::new("everybody"), Circumstances::default());
+        return (PrincipalName::new("everybody"), None, Circumstances::default());
     }
-    (asker.principal.name.clone(), asker.circumstances.clone())
+    let token = asker.principal.token.as_ref().map(|token| *token.digest());
+    (asker.principal.name.clone(), token, asker.circumstances.clone())
 }
 
 /// The SQL names of a product: the plain one, and where there are several majors or ports each of them by its own.

@@ -127,6 +127,10 @@ async fn admit(
             Refusal::Fatal(Fault::new(ErrorKind::TooManyConnections, "sorry, too many clients already"))
         }
         Ok(_) if door.draining.is_cancelled() => Refusal::Fatal(cancel::shutting_down()),
+        Ok(startup) if door.identity.takes_token_from(&startup.user) && !opened.private => {
+            let fault = Fault::new(ErrorKind::LoginMalformed, "a token as the password requires TLS");
+            Refusal::Fatal(fault.with_hint("Connect with sslmode=require."))
+        }
         Ok(startup) => match login::authenticate(&mut opened.frames, &startup, &door.identity, door.limits.login_bytes).await {
             Ok(login) => return Some((opened.frames, startup, login)),
             Err(refusal) => refusal,

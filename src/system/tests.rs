@@ -72,6 +72,7 @@ fn principal(name: &str, domain: &str, groups: &[&str]) -> Arc<Principal> {
         domain: DomainName::new(domain).unwrap(),
         groups: groups.iter().map(|group| GroupName::new(group)).collect::<BTreeSet<_>>(),
         attributes: BTreeMap::new(),
+        token: None,
     })
 }
 

@@ -13,6 +13,8 @@ mod flight;
 mod harness;
 mod http;
 mod identity;
+mod idp;
+mod jwt;
 mod leaks;
 mod metering;
 mod noninterference;

@@ -1,7 +1,7 @@
 //! Who calls, and what their call declares.
 //!
 //! Every call carries an `authorization` header: `Basic` with a name and a password, or `Bearer` with a token. Handshake turns the first
-//! into the second. A call may declare settings with headers: `x-meshgate-purpose: fraud_investigation` is `meshgate.purpose`, and so
+//! into the second. A token may be ours or an identity provider's; the latter may also be the password of the user `jwt`. A call may declare settings with headers: `x-meshgate-purpose: fraud_investigation` is `meshgate.purpose`, and so
 //! for every setting of ours; `x-application-name`, or else `user-agent`, is `application_name`. Settings of a session come along
 //! sealed (see `session`) and give way to the headers of a call.
 
@@ -74,7 +74,12 @@ impl Flight {
 
     async fn authenticate(&self, metadata: &MetadataMap) -> Result<Caller> {
         let (principal, bearer, carried) = match credentials(metadata)? {
-            Credentials::Basic { name, password } => (self.door.identity.verify_password(&name, &password).await?, None, None),
+            Credentials::Basic { name, password } => {
+                let principal = self.door.identity.verify_password(&name, &password).await?;
+                // A token of an identity provider goes on being the proof: ours would outlive it.
+                let bearer = principal.token.is_some().then_some(password);
+                (principal, bearer, None)
+            }
             Credentials::Bearer { token, session } => (self.door.identity.verify_bearer(&token)?, Some(token), session),
         };
         let session = session::carried(&self.door.identity, &principal.name, metadata, carried.as_deref())?;

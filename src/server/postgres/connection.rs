@@ -207,6 +207,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
             () = self.signals.gone.cancelled() => Err(Halt::Gone),
             () = self.signals.ending.cancelled() => Err(Halt::Fatal(Box::new(shutting_down()))),
             () = self.door.draining.cancelled(), if may_drain => Err(Halt::Fatal(Box::new(shutting_down()))),
+            fault = self.door.identity.ended(self.session.principal()) => Err(Halt::Fatal(Box::new(fault))),
             inbound = inbox.recv() => inbound.ok_or(Halt::Gone),
             () = idle => {
                 let message = "terminating connection due to idle-in-transaction timeout";

@@ -1,4 +1,4 @@
-//! From the first byte to an authenticated client: TLS, startup packet, SCRAM-SHA-256.
+//! From the first byte to an authenticated client: TLS, startup packet, SCRAM-SHA-256, or a token where the user name says so.
 //!
 //! Nothing here runs a statement, and nothing here goes on after an error: every fault is FATAL and ends the connection. Before the
 //! login only the expected message is read, and its announced length is checked before its bytes are.
@@ -68,6 +68,8 @@ pub struct Opened {
     pub frames: Frames<Socket>,
     /// The startup packet, or the fault to be told over the connection.
     pub startup: Result<Startup, Fault>,
+    /// Whether nobody else reads what is sent: by TLS, or because it does not leave this machine.
+    pub private: bool,
 }
 
 /// What a connection may be before its client is known.
@@ -90,6 +92,7 @@ pub async fn open(stream: TcpStream, peer: SocketAddr, terms: Terms<'_>, registr
         _ => Frames::new(Either::Left(stream)),
     };
     let mut asked = (false, false);
+    let here = peer.ip().to_canonical().is_loopback();
     loop {
         let packet = frames.startup(startup::LONGEST.min(terms.longest)).await;
         match packet.map_err(Refusal::from).and_then(|packet| startup::parse(packet).map_err(Refusal::from)) {
@@ -103,7 +106,7 @@ pub async fn open(stream: TcpStream, peer: SocketAddr, terms: Terms<'_>, registr
             }
             Ok(Packet::Ssl | Packet::Gss) => {
                 let fault = Fault::new(ErrorKind::Protocol, "unsupported frontend protocol: encryption was negotiated already");
-                return Ok(Opened { frames, startup: Err(fault) });
+                return Ok(Opened { frames, startup: Err(fault), private: false });
             }
             Ok(Packet::Cancel { pid, key }) => {
                 registry.cancel(pid, &key);
@@ -111,14 +114,14 @@ pub async fn open(stream: TcpStream, peer: SocketAddr, terms: Terms<'_>, registr
             }
             Ok(Packet::Startup(startup)) => {
                 let clear = matches!(frames.get_mut(), Either::Left(_));
-                let startup = if clear && terms.tls.is_some() && !peer.ip().to_canonical().is_loopback() {
+                let startup = if clear && terms.tls.is_some() && !here {
                     Err(Fault::new(ErrorKind::LoginMalformed, "connection requires TLS").with_hint("Connect with sslmode=require."))
                 } else {
                     Ok(startup)
                 };
-                return Ok(Opened { frames, startup });
+                return Ok(Opened { frames, startup, private: here || !clear });
             }
-            Err(Refusal::Fatal(fault)) => return Ok(Opened { frames, startup: Err(fault) }),
+            Err(Refusal::Fatal(fault)) => return Ok(Opened { frames, startup: Err(fault), private: false }),
             Err(Refusal::Silent) => return Err(Refusal::Silent),
         }
     }
@@ -177,14 +180,27 @@ where
     if tell {
         reply::put(&mut out, &NegotiateProtocolVersion::new(startup::version(minor), startup.unknown.clone()));
     }
-    reply::put(&mut out, &Authentication::SASL(vec![MECHANISM.to_owned()]));
+    let takes_token = identity.takes_token_from(&startup.user);
+    reply::put(&mut out, &if takes_token { Authentication::CleartextPassword } else { Authentication::SASL(vec![MECHANISM.to_owned()]) });
     send(frames, &out).await?;
-    let principal = scram(frames, &startup.user, identity, longest).await?;
+    let principal = match takes_token {
+        true => token(frames, &startup.user, identity, longest).await?,
+        false => scram(frames, &startup.user, identity, longest).await?,
+    };
     if !matches!(startup.database.as_str(), "" | "mesh") {
         let fault = Fault::new(ErrorKind::UndefinedDatabase, format!("database \"{}\" does not exist", startup.database));
         return Err(fault.with_hint("The database is called \"mesh\".").into());
     }
     Ok(Login { principal, minor })
+}
+
+/// A token as the password. Only one user name asks for it, whoever exists: so it says nothing of who does.
+async fn token<S>(frames: &mut Frames<S>, user: &str, identity: &Identity, longest: usize) -> Result<Arc<Principal>, Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let token = Reader(password_message(frames, longest).await?).text()?;
+    identity.verify_token(&token).ok_or_else(|| Identity::refused(user).into())
 }
 
 /// SCRAM-SHA-256. An unknown user goes through the same steps with a made-up verifier, and fails where a wrong password does.

@@ -31,7 +31,7 @@ fn snapshot(folder: &Path) -> Arc<Snapshot> {
 
 fn principal(name: &str, own: &str, groups: &[&str]) -> Principal {
     let groups = groups.iter().map(|group| GroupName::new(group)).collect();
-    Principal { name: PrincipalName::new(name), domain: domain(own), groups, attributes: Default::default() }
+    Principal { name: PrincipalName::new(name), domain: domain(own), groups, attributes: Default::default(), token: None }
 }
 
 fn decided(journal: &Journal, query_id: QueryId, product: &str, filters: &[&str]) -> DecisionRecord {

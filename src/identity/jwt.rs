@@ -1,0 +1,270 @@
+//! Tokens of identity providers (JWT, RFC 7519): what is believed of them, and for how long.
+//!
+//! A token is checked against one issuer of the configuration: its `iss` letter by letter, a key of that issuer's file, the one algorithm
+//! of that key, audience and times. Keys never come from the token. What it claims becomes a principal that shares nothing with the
+//! users file: rights come from the token alone, and a name that a user has is refused. A principal remembers its token, so that the
+//! session ends with it, or with the key.
+
+mod json;
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::Principal;
+use super::users::{MAX_PER_USER, check_text};
+use crate::config::JwtIssuer;
+use crate::id::{DomainName, GroupName, PrincipalName};
+use json::Compact;
+pub use keys::JwksError;
+use keys::{KeySet, Thumbprint};
+
+/// The user name, or name of Basic authorization, with which a token is given as the password.
+pub const TOKEN_USER: &str = "jwt";
+
+/// Longer than any sensible token; more is not looked at.
+pub(super) const MAX_TOKEN: usize = 16 << 10;
+/// Longest `kid`.
+const MAX_KEY_ID: usize = 256;
+/// The end of the year 9999: a later time is a mistake.
+const LAST_SECOND: i64 = 253_402_300_799;
+/// Header parameters that bring keys along, or change what the others mean.
+const REFUSED_HEADERS: [&str; 7] = ["crit", "b64", "jwk", "jku", "x5c", "x5u", "zip"];
+
+/// The token that a principal was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TokenSession {
+    issuer: String,
+    key: Thumbprint,
+    digest: [u8; 32],
+    expires_at: DateTime<Utc>,
+}
+
+impl TokenSession {
+    /// What tells this token from every other. Two tokens of one name may carry different rights.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// From when on it is void.
+    pub fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at
+    }
+}
+
+/// Whether a domain exists.
+type Domains = Box<dyn Fn(&DomainName) -> bool + Send + Sync>;
+
+/// The issuers whose tokens are believed.
+pub(super) struct Trust {
+    issuers: Vec<Issuer>,
+    knows: Domains,
+}
+
+pub(super) struct Issuer {
+    settings: JwtIssuer,
+    keys: ArcSwap<KeySet>,
+}
+
+/// Why a token is refused: for the log. A client is told the same for all of them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the token is too long")]
+    TooLong,
+    #[error("not a token: three parts in Base64, two of them JSON objects that hold each name once")]
+    Form,
+    #[error("the header parameter `{0}` is not accepted")]
+    Header(&'static str),
+    #[error("the algorithm is not accepted")]
+    Algorithm,
+    #[error("the issuer is not accepted")]
+    Issuer,
+    #[error("no key of the issuer fits")]
+    Key,
+    #[error("the signature is wrong")]
+    Signature,
+    #[error("the token is for another audience")]
+    Audience,
+    #[error("the claim `{0}` is missing or is not what it should be")]
+    Claim(String),
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token is not valid yet")]
+    Early,
+    #[error("the token's domain does not exist")]
+    Domain,
+    #[error("the token's name is that of a user of the users file")]
+    LocalUser,
+}
+
+impl Trust {
+    /// Reads the keys of every issuer. Blocks.
+    pub fn open(issuers: &[JwtIssuer], knows: Domains) -> Result<Self, JwksError> {
+        let issuers = issuers.iter().map(|settings| {
+            let keys = KeySet::load(&settings.jwks, &settings.algorithms)?;
+            if keys.len() == 0 {
+                tracing::warn!(issuer = settings.issuer, "the issuer has no usable key: none of its tokens is accepted");
+            }
+            Ok(Issuer { settings: settings.clone(), keys: ArcSwap::from_pointee(keys) })
+        });
+        Ok(Self { issuers: issuers.collect::<Result<_, _>>()?, knows })
+    }
+
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// Who a token speaks for.
+    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Principal, Refusal> {
+        if token.len() > MAX_TOKEN {
+            return Err(Refusal::TooLong);
+        }
+        let parts = Compact::parse(token).ok_or(Refusal::Form)?;
+        let (algorithm, key_id) = check_header(&parts.header)?;
+        let named = parts.claims.get("iss").and_then(Value::as_str);
+        let issuer = self.issuers.iter().find(|issuer| Some(issuer.settings.issuer.as_str()) == named).ok_or(Refusal::Issuer)?;
+        let keys = issuer.keys.load();
+        if !issuer.settings.algorithms.contains(&algorithm) {
+            return Err(Refusal::Algorithm);
+        }
+        let key = keys.find(key_id, algorithm).ok_or(Refusal::Key)?;
+        if !key.signed(parts.signed.as_bytes(), &parts.signature) {
+            return Err(Refusal::Signature);
+        }
+        check_audience(&parts.claims, &issuer.settings.audience)?;
+        let expires_at = check_times(&parts.claims, issuer.settings.leeway, now)?;
+        let session = TokenSession {
+            issuer: issuer.settings.issuer.clone(),
+            key: *key.print(),
+            // Of what is signed: some signatures can be written in several ways.
+            digest: Sha256::digest(parts.signed.as_bytes()).into(),
+            expires_at,
+        };
+        let principal = principal(&issuer.settings, &parts.claims, session)?;
+        if (self.knows)(&principal.domain) { Ok(principal) } else { Err(Refusal::Domain) }
+    }
+
+    /// Whether a token that was accepted would be accepted now.
+    pub fn still_holds(&self, session: &TokenSession, domain: &DomainName, now: DateTime<Utc>) -> Result<(), Refusal> {
+        if now >= session.expires_at {
+            return Err(Refusal::Expired);
+        }
+        let issuer = self.issuers.iter().find(|issuer| issuer.settings.issuer == session.issuer).ok_or(Refusal::Issuer)?;
+        if !issuer.keys.load().holds(&session.key) {
+            return Err(Refusal::Key);
+        }
+        if (self.knows)(domain) { Ok(()) } else { Err(Refusal::Domain) }
+    }
+}
+
+impl Issuer {
+    pub fn file(&self) -> &Path {
+        &self.settings.jwks
+    }
+
+    /// Reads the file again. Whether the keys are others now; those of an unusable file stay as they were. Blocks.
+    pub fn reload(&self) -> Result<bool, JwksError> {
+        let keys = KeySet::load(&self.settings.jwks, &self.settings.algorithms)?;
+        if keys == **self.keys.load() {
+            return Ok(false);
+        }
+        tracing::info!(issuer = self.settings.issuer, keys = keys.len(), "keys of an issuer reloaded");
+        self.keys.store(keys.into());
+        Ok(true)
+    }
+}
+
+/// The algorithm and the key that a header names.
+fn check_header(header: &Map<String, Value>) -> Result<(Algorithm, Option<&str>), Refusal> {
+    if let Some(name) = REFUSED_HEADERS.into_iter().find(|name| header.contains_key(*name)) {
+        return Err(Refusal::Header(name));
+    }
+    if let Some(kind) = header.get("typ") {
+        let kind = kind.as_str().ok_or(Refusal::Header("typ"))?.to_ascii_lowercase();
+        if !matches!(kind.strip_prefix("application/").unwrap_or(&kind), "jwt" | "at+jwt") {
+            return Err(Refusal::Header("typ"));
+        }
+    }
+    let key_id = match header.get("kid") {
+        None => None,
+        Some(id) => Some(id.as_str().filter(|id| id.len() <= MAX_KEY_ID).ok_or(Refusal::Header("kid"))?),
+    };
+    let algorithm = header.get("alg").and_then(Value::as_str).and_then(|name| name.parse().ok());
+    Ok((algorithm.ok_or(Refusal::Algorithm)?, key_id))
+}
+
+fn check_audience(claims: &Map<String, Value>, audience: &str) -> Result<(), Refusal> {
+    let ours = match claims.get("aud") {
+        Some(Value::String(text)) => text == audience,
+        Some(Value::Array(list)) => list.iter().all(Value::is_string) && list.iter().any(|text| text == audience),
+        _ => false,
+    };
+    if ours { Ok(()) } else { Err(Refusal::Audience) }
+}
+
+/// When the token ends. The leeway is for times that may not lie ahead; the end is kept to the second.
+fn check_times(claims: &Map<String, Value>, leeway: std::time::Duration, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
+    let expires_at = time(claims, "exp")?.ok_or_else(|| Refusal::Claim("exp".to_owned()))?;
+    if now >= expires_at {
+        return Err(Refusal::Expired);
+    }
+    let latest = now + leeway;
+    for claim in ["nbf", "iat"] {
+        if time(claims, claim)?.is_some_and(|time| time > latest) {
+            return Err(Refusal::Early);
+        }
+    }
+    Ok(expires_at)
+}
+
+/// A time in seconds since 1970: a number, never a text.
+fn time(claims: &Map<String, Value>, claim: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+    let Some(value) = claims.get(claim) else { return Ok(None) };
+    let wrong = || Refusal::Claim(claim.to_owned());
+    // Parts of a second do not count, and what is too large for seconds is out of the range too.
+    let seconds = value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64)).ok_or_else(wrong)?;
+    let seconds = Some(seconds).filter(|seconds| (0..=LAST_SECOND).contains(seconds)).ok_or_else(wrong)?;
+    DateTime::from_timestamp(seconds, 0).map(Some).ok_or_else(wrong)
+}
+
+/// The principal that the claims speak of.
+fn principal(settings: &JwtIssuer, claims: &Map<String, Value>, session: TokenSession) -> Result<Principal, Refusal> {
+    let wrong = |claim: &str| Refusal::Claim(claim.to_owned());
+    let text = |claim: &str| claims.get(claim).and_then(Value::as_str).ok_or_else(|| wrong(claim));
+    let name = format!("{}{}", settings.prefix, text(&settings.name)?);
+    check_text("name", &name).map_err(|_| wrong(&settings.name))?;
+    let domain = DomainName::new(text(&settings.domain)?).map_err(|_| wrong(&settings.domain))?;
+    let groups = groups(claims.get(&settings.groups)).ok_or_else(|| wrong(&settings.groups))?;
+    let mut attributes = BTreeMap::new();
+    for claim in &settings.attributes {
+        let value = match claims.get(claim) {
+            None | Some(Value::Null) => continue,
+            Some(Value::String(text)) => text.clone(),
+            Some(value @ (Value::Bool(_) | Value::Number(_))) => value.to_string(),
+            Some(Value::Array(_) | Value::Object(_)) => return Err(wrong(claim)),
+        };
+        if !value.is_empty() {
+            check_text("attribute value", &value).map_err(|_| wrong(claim))?;
+        }
+        attributes.insert(claim.clone(), value);
+    }
+    Ok(Principal { name: PrincipalName::new(&name), domain, groups, attributes, token: Some(session) })
+}
+
+/// No groups, one group or a list of groups.
+fn groups(claim: Option<&Value>) -> Option<BTreeSet<GroupName>> {
+    let group = |value: &Value| value.as_str().filter(|group| check_text("group", group).is_ok()).map(GroupName::new);
+    match claim {
+        None | Some(Value::Null) => Some(BTreeSet::new()),
+        Some(Value::Array(list)) if list.len() <= MAX_PER_USER => list.iter().map(group).collect(),
+        Some(value) => group(value).map(|group| BTreeSet::from([group])),
+    }
+}
