@@ -22,6 +22,8 @@ pub mod system;
 pub mod telemetry;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod mutants;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Whole catalogs in temporary folders.
 
 mod broken;
+#[path = "../fuzz/manifest.rs"]
 mod fuzz;
 mod reload;
 

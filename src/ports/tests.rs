@@ -11,6 +11,8 @@ use crate::error::ErrorKind;
 use crate::id::{DomainName, PrincipalName, QueryId};
 use crate::metering::{Journal, LimitReached, Meter, Outcome, Protocol, QueryStart};
 
+#[path = "../fuzz/delta.rs"]
+mod fuzz;
 mod hostile;
 
 const PEOPLE: &[(&str, &str)] = &[("id", "bigint"), ("name", "text")];

@@ -529,3 +529,7 @@ fn lower_first(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "../fuzz/sql.rs"]
+mod fuzz;

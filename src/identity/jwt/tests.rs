@@ -10,6 +10,9 @@ use serde_json::json;
 use super::*;
 use crate::idp::{AUDIENCE, ISSUER, Signer, claims, key_set, unsigned};
 
+#[path = "../../fuzz/jwt.rs"]
+mod fuzz;
+
 const NOW: i64 = 1_800_000_000;
 
 fn now() -> DateTime<Utc> {

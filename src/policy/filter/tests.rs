@@ -2,6 +2,9 @@ use super::*;
 use crate::policy::fixtures::{bind, column, principal};
 use arrow::datatypes::{Field, TimeUnit};
 
+#[path = "../../fuzz/filter.rs"]
+mod fuzz;
+
 fn columns() -> Vec<Column> {
     vec![
         column("region", DataType::Utf8View, None),

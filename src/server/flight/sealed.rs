@@ -217,3 +217,7 @@ mod tests {
         assert_eq!(check_handle(&command, &alice()).unwrap_err().kind(), ErrorKind::UndefinedStatement);
     }
 }
+
+#[cfg(test)]
+#[path = "../../fuzz/ticket.rs"]
+mod fuzz;

@@ -276,3 +276,7 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut Frames<S>, f
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[path = "../../fuzz/scram.rs"]
+mod fuzz;

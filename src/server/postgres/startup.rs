@@ -187,3 +187,7 @@ mod tests {
         assert_eq!(parse(packet(CANCEL, b"\0\0\0\x05abcd")).unwrap(), Packet::Cancel { pid: 5, key: Bytes::from_static(b"abcd") });
     }
 }
+
+#[cfg(test)]
+#[path = "../../fuzz/startup.rs"]
+mod fuzz;

@@ -358,3 +358,7 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "../../fuzz/wire.rs"]
+mod fuzz;
