@@ -48,17 +48,20 @@ pub struct Snapshot {
     pub domains: BTreeMap<DomainName, Arc<Domain>>,
     /// All products with at least one valid version.
     pub products: BTreeMap<ProductId, Product>,
+    /// The Rego of all levels.
+    pub rego: Arc<crate::policy::Rego>,
     /// What is wrong, by file.
     pub problems: Vec<Problem>,
 }
 
 impl Snapshot {
-    /// The digest of the rules of one product: the mesh's, its domain's and its own. A reader may be told of it. That of the whole catalog
+    /// The digest of the rules of one product: the mesh's, its domain's and its own, with the Rego of all three. A reader may be told of it. That of the whole catalog
     /// would tell them when the rules of a product changed that they must not know of.
     pub fn revision_of(&self, product: &ProductVersion) -> PolicyRevision {
         let mut digest = Sha256::new();
         digest.update(self.environments.get(&product.id.domain).copied().unwrap_or_default());
         digest.update(product.digest.as_bytes());
+        digest.update(self.rego.digest(&product.id));
         PolicyRevision::new(&manifest::hex(digest.finalize().as_slice()))
     }
 }
@@ -472,6 +475,17 @@ impl fmt::Display for Origin {
             write!(f, ":{}", self.column)?;
         }
         Ok(())
+    }
+}
+
+impl Access {
+    /// Its name in a manifest.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Restricted => "restricted",
+            Self::Private => "private",
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a reader may see. Pure: no IO, no clock, one caller (`query::authorise`).
 
+mod cache;
 mod decision;
 mod entitlement;
 mod filter;
@@ -8,6 +9,7 @@ pub(crate) mod fixtures;
 mod mask;
 #[cfg(test)]
 mod matrix;
+mod rego;
 #[cfg(test)]
 mod second;
 
@@ -19,12 +21,15 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
+use crate::id::PolicyRevision;
 use crate::identity::Principal;
 
+pub use cache::Decisions;
 pub use decision::decide;
 pub use entitlement::{Denial, entitle, may_know_of, undefined_table};
 pub use filter::check_filter;
 pub use mask::{Mask, MaskKeys};
+pub use rego::{PolicyFile, Rego, Whose};
 
 /// Everything that decides whether and how a principal reads a port.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +42,10 @@ pub struct Request<'a> {
     pub mesh: &'a Mesh,
     /// The producer domain.
     pub domain: &'a Domain,
+    /// The Rego of all levels.
+    pub rego: &'a Rego,
+    /// Which rules these are, all together.
+    pub revision: &'a PolicyRevision,
     /// Where this gateway runs.
     pub region: Option<&'a str>,
     /// Why and how.
@@ -74,7 +83,7 @@ pub enum Decision {
 /// holds a permit holds a decision.
 ///
 /// ```compile_fail
-/// let forged = meshgate::policy::Permit { filter: None, masks: Default::default(), reasons: vec![], filter_texts: vec![] };
+/// let forged = meshgate::policy::Permit(Default::default());
 /// ```
 /// ```compile_fail
 /// let forged = meshgate::policy::Permit::default();
@@ -83,7 +92,11 @@ pub enum Decision {
 /// let forged: meshgate::policy::Permit = serde_json::from_str("{}").unwrap();
 /// ```
 #[derive(Debug, Clone)]
-pub struct Permit {
+pub struct Permit(Arc<View>);
+
+/// What a permit shows, and why. Shared by all that hold the permit.
+#[derive(Debug)]
+struct View {
     filter: Option<Expr>,
     masks: BTreeMap<String, Mask>,
     reasons: Vec<Reason>,
@@ -93,32 +106,32 @@ pub struct Permit {
 impl Permit {
     /// No filter and no mask: the port is read as if the gateway were not there.
     pub fn is_whole(&self) -> bool {
-        self.filter.is_none() && self.masks.is_empty()
+        self.0.filter.is_none() && self.0.masks.is_empty()
     }
 
     /// The rows they may see: total, deterministic, over unqualified columns of the port's schema; NULL hides the row.
     pub fn filter(&self) -> Option<&Expr> {
-        self.filter.as_ref()
+        self.0.filter.as_ref()
     }
 
     /// The masks by column.
     pub fn masks(&self) -> &BTreeMap<String, Mask> {
-        &self.masks
+        &self.0.masks
     }
 
     /// Why, for the audit.
     pub fn reasons(&self) -> &[Reason] {
-        &self.reasons
+        &self.0.reasons
     }
 
     /// The filters as written, with `$names` unbound, for the audit.
     pub fn filter_texts(&self) -> &[String] {
-        &self.filter_texts
+        &self.0.filter_texts
     }
 
     /// The columns that are masked, in the order of the alphabet, for a notice.
     pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
-        self.masks.keys().map(String::as_str)
+        self.0.masks.keys().map(String::as_str)
     }
 
     /// What the reader's planner sees: the same names, masked types, nullable where a mask gives NULL, no metadata. Dictionaries are plain
@@ -128,7 +141,7 @@ impl Permit {
             return Arc::clone(schema);
         }
         let governed = |field: &FieldRef| {
-            let gives_null = self.masks.get(field.name()).is_some_and(Mask::gives_null);
+            let gives_null = self.0.masks.get(field.name()).is_some_and(Mask::gives_null);
             Field::new(field.name(), plain_type(field.data_type()), field.is_nullable() || gives_null)
         };
         Arc::new(Schema::new(schema.fields().iter().map(governed).collect::<Vec<_>>()))
@@ -136,7 +149,7 @@ impl Permit {
 
     /// Whether two permits show the same rows and values. A running query whose permit changed is ended.
     pub fn same_view(&self, other: &Permit) -> bool {
-        self.filter == other.filter && self.masks == other.masks
+        self.0.filter == other.0.filter && self.0.masks == other.0.masks
     }
 }
 

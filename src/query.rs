@@ -51,7 +51,7 @@ use crate::error::{ErrorKind, Fault, Result};
 use crate::id::QueryId;
 use crate::identity::{Identity, Principal};
 use crate::metering::{Journal, Protocol, QueryStart};
-use crate::policy::{Circumstances, MaskKeys};
+use crate::policy::{Circumstances, Decisions, MaskKeys};
 use crate::ports::Ports;
 use crate::telemetry::Metrics;
 
@@ -109,6 +109,7 @@ pub struct Gateway {
     admission: Admission,
     running: Arc<RunningQueries>,
     visible: VisibleCache,
+    decisions: Decisions,
 }
 
 /// What a statement needs and gives, told only to those who may run it.
@@ -140,7 +141,7 @@ impl Gateway {
         let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc().map_err(fault_of)?;
         let (ports, engine) = (Ports::new(&runtime), Arc::new(Engine::new(parts.limits.memory, &runtime)));
         let (admission, running, visible) = (Admission::default(), Arc::default(), VisibleCache::default());
-        Ok(Arc::new(Self { parts, ports, engine, admission, running, visible }))
+        Ok(Arc::new(Self { parts, ports, engine, admission, running, visible, decisions: Decisions::default() }))
     }
 
     /// Ends running queries whose readers lost the right to them, until the token is cancelled.
@@ -372,6 +373,10 @@ impl Gateway {
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.decisions
     }
 
     pub(crate) fn ports(&self) -> &Ports {

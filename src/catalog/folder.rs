@@ -34,7 +34,7 @@ pub(super) struct Found {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) mesh: Option<Found>,
-    pub(super) rego: Vec<String>,
+    pub(super) rego: Vec<Found>,
     pub(super) domains: BTreeMap<String, DomainFolder>,
     pub(super) problems: Vec<Problem>,
 }
@@ -42,13 +42,13 @@ pub(super) struct Tree {
 #[derive(Debug, Default)]
 pub(super) struct DomainFolder {
     pub(super) file: Option<Found>,
-    pub(super) rego: Vec<String>,
+    pub(super) rego: Vec<Found>,
     pub(super) products: BTreeMap<String, ProductFolder>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct ProductFolder {
-    pub(super) rego: Vec<String>,
+    pub(super) rego: Vec<Found>,
     pub(super) manifests: BTreeMap<u64, Found>,
 }
 
@@ -144,14 +144,25 @@ impl Walker {
         product
     }
 
-    /// The Rego files of a `policies` folder. One that cannot be listed counts as one that holds a policy: closed, not open.
-    fn policies(&mut self, path: &Path, folder: &str) -> Vec<String> {
+    /// The Rego files of a `policies` folder. What cannot be read of it counts as a policy that cannot be used: closed, not open.
+    fn policies(&mut self, path: &Path, folder: &str) -> Vec<Found> {
         let before = self.tree.problems.len();
         let entries = self.list(path, folder);
-        let mut rego: Vec<String> =
-            entries.iter().filter(|entry| entry.name.ends_with(".rego")).map(|entry| format!("{folder}/{}", entry.name)).collect();
+        let unusable = |file: String, why: &str| Found { file, contents: Contents::Unusable(Mark::FILE, why.into()) };
+        let mut rego = Vec::new();
+        for entry in &entries {
+            let file = format!("{folder}/{}", entry.name);
+            match (entry.is_folder, entry.name.ends_with(".rego")) {
+                (true, _) => rego.push(unusable(file, "a folder in `policies` is not read: put its files beside the others")),
+                (false, true) => rego.push(found(&entry.path, file)),
+                (false, false) if entry.name.to_lowercase().contains(".rego") => {
+                    rego.push(unusable(file, "the name of a policy ends in `.rego`"));
+                }
+                (false, false) => {}
+            }
+        }
         if self.tree.problems.len() > before {
-            rego.push(folder.to_owned());
+            rego.push(unusable(folder.to_owned(), "the folder cannot be read whole"));
         }
         rego
     }

@@ -138,6 +138,7 @@ fn kept(old: &Snapshot, version: CatalogVersion, problems: Vec<Problem>) -> Snap
         environments: old.environments.clone(),
         domains: old.domains.clone(),
         products: old.products.clone(),
+        rego: Arc::clone(&old.rego),
         problems,
     }
 }

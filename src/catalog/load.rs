@@ -10,6 +10,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, PolicyRevision, ProductId, ProductName};
+use crate::policy::{PolicyFile, Rego, Whose};
 
 use super::domain::Places;
 use super::folder::{Contents, DomainFolder, Found, ProductFolder, Tree, walk};
@@ -18,13 +19,12 @@ use super::read::Report;
 use super::yaml::{self, Mark, Node};
 use super::{Domain, Mesh, Origin, Problem, Product, ProductVersion, Severity, Snapshot, domain, manifest, mesh, values};
 
-const NO_REGO: &str = "Rego policies are not supported yet";
-
 /// What earlier loads know: the last valid text of each file, and what came of it.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     valid: HashMap<String, Arc<str>>,
     outcomes: HashMap<String, Outcome>,
+    rego: Arc<Rego>,
 }
 
 /// What came of a manifest, and what it came from.
@@ -230,58 +230,67 @@ impl Build<'_> {
             memory.outcomes.insert(job.found.file.clone(), outcome);
         }
         memory.valid.retain(|file, _| file == "mesh.yaml" || tree.has(file));
-        self.refuse_rego(tree, &mut products);
+        let rego = self.rego(tree, memory);
         super::names::check(&products, &mut self.problems);
         self.problems.sort_by(|a, b| (&a.origin, &a.message).cmp(&(&b.origin, &b.message)));
         let revision = self.revision(tree);
         let Self { version, environments, domains, problems, .. } = self;
-        Snapshot { version, revision, mesh, environments, domains, products, problems }
+        Snapshot { version, revision, mesh, environments, domains, products, rego, problems }
     }
 
-    /// A policy that cannot be run must not be passed over: what it was to guard is not served.
-    fn refuse_rego(&mut self, tree: &Tree, products: &mut BTreeMap<ProductId, Product>) {
-        let mut guarded: Vec<(&str, Vec<ProductId>)> = Vec::new();
-        for file in &tree.rego {
-            guarded.push((file, products.keys().cloned().collect()));
-        }
-        for (domain, folder) in &tree.domains {
-            for file in &folder.rego {
-                guarded.push((file, products.keys().filter(|id| id.domain.as_str() == domain).cloned().collect()));
-            }
-            for (product, folder) in &folder.products {
-                let is_it = |id: &&ProductId| id.domain.as_str() == domain && id.product.as_str() == product;
-                for file in &folder.rego {
-                    guarded.push((file, products.keys().filter(is_it).cloned().collect()));
+    /// The policies. One that cannot be used is no reason not to serve what it guards: it is a reason to deny it, and to say why.
+    fn rego(&mut self, tree: &Tree, memory: &mut Memory) -> Arc<Rego> {
+        let files = tree.rego().into_iter().filter_map(|(domain, product, found)| {
+            let whose = match (domain, product) {
+                (None, _) => Whose::Mesh,
+                (Some(domain), None) => Whose::Domain(DomainName::new(domain).ok()?),
+                (Some(domain), Some(product)) => {
+                    Whose::Product(ProductId { domain: DomainName::new(domain).ok()?, product: ProductName::new(product).ok()? })
                 }
-            }
-        }
-        for (file, ids) in guarded {
-            if ids.is_empty() {
-                self.problem(file, None, NO_REGO);
-            }
-            for id in ids {
-                self.problem(file, Some(&id), &format!("{NO_REGO}: `{id}` is not served while this file is here"));
-                products.remove(&id);
-            }
-        }
+            };
+            let text = match &found.contents {
+                Contents::Text(text) => Ok(Arc::clone(text)),
+                Contents::Unusable(_, why) => Err(why.clone()),
+            };
+            Some(PolicyFile { whose, file: found.file.clone(), text })
+        });
+        let (rego, problems) = Rego::load(files.collect(), &memory.rego);
+        self.problems.extend(problems);
+        memory.rego = Arc::new(rego);
+        Arc::clone(&memory.rego)
     }
 
-    /// Everything that decides access: the texts that are served and the policies that forbid serving.
+    /// Everything that decides access: the texts that are served and the policies.
     fn revision(&self, tree: &Tree) -> PolicyRevision {
         let mut digest = Sha256::new();
         for (file, text) in &self.served {
             add(&mut digest, file);
             add(&mut digest, text);
         }
-        let below = tree.domains.values().flat_map(|domain| domain.rego.iter().chain(domain.products.values().flat_map(|p| &p.rego)));
-        for file in tree.rego.iter().chain(below) {
-            add(&mut digest, file);
+        for (_, _, found) in tree.rego() {
+            add(&mut digest, &found.file);
+            match &found.contents {
+                Contents::Text(text) => add(&mut digest, text),
+                Contents::Unusable(_, why) => add(&mut digest, &format!("\0{why}")),
+            }
         }
         PolicyRevision::new(&manifest::hex(digest.finalize().as_slice()))
     }
 }
 
 impl Tree {
+    /// All policies, with the folders of the domain and the product whose they are.
+    fn rego(&self) -> Vec<(Option<&str>, Option<&str>, &Found)> {
+        let mut all: Vec<_> = self.rego.iter().map(|found| (None, None, found)).collect();
+        for (domain, folder) in &self.domains {
+            all.extend(folder.rego.iter().map(|found| (Some(domain.as_str()), None, found)));
+            for (product, folder) in &folder.products {
+                all.extend(folder.rego.iter().map(|found| (Some(domain.as_str()), Some(product.as_str()), found)));
+            }
+        }
+        all
+    }
+
     fn has(&self, file: &str) -> bool {
         let mut parts = file.splitn(3, '/');
         let (Some(domain), Some(second), third) = (parts.next(), parts.next(), parts.next()) else { return false };

@@ -181,29 +181,36 @@ fn a_product_named_like_a_pinned_one_wins_and_is_warned_of() {
 }
 
 #[test]
-fn a_rego_file_closes_what_it_guards() {
-    for (file, closed) in [
-        ("policies/a.rego", vec!["sales.orders", "sales.other"]),
-        ("sales/policies/a.rego", vec!["sales.orders", "sales.other"]),
-        ("sales/orders/policies/a.rego", vec!["sales.orders"]),
+fn a_policy_that_cannot_be_used_is_a_problem_with_its_place_and_another_revision() {
+    for (file, package) in [
+        ("policies/a.rego", "mesh.global"),
+        ("sales/policies/a.rego", "mesh.domain.sales"),
+        ("sales/orders/policies/a.rego", "mesh.product.sales.orders"),
     ] {
         let folder = Folder::new();
-        folder.write("sales/other/v1.yaml", MANIFEST.replace("name: orders\n", "name: other\n"));
         let before = folder.load();
-        folder.write(file, "package mesh.global\n");
-        let after = folder.load();
-        for product in ["orders", "other"] {
-            let is_closed = closed.iter().any(|closed| closed.ends_with(product));
-            assert_eq!(after.resolve("sales", product).is_none(), is_closed, "{file} {product}");
-        }
-        let wanted: Vec<String> = closed
-            .iter()
-            .map(|id| format!("{file}: error: Rego policies are not supported yet: `{id}` is not served while this file is here"))
-            .collect();
-        assert_eq!(lines(&after.problems), wanted);
-        assert_ne!(before.revision, after.revision);
+        folder.write(file, format!("package {package}\ndeny contains \"x\" if false\n"));
+        let sound = folder.load();
+        assert_eq!(lines(&sound.problems), Vec::<String>::new());
+        folder.write(file, format!("package {package}\ndeny contains \"x\" if time.now_ns() == 0\n"));
+        let broken = folder.load();
+        let problem = lines(&broken.problems).join("\n");
+        assert!(problem.starts_with(&format!("{file}:2:22: error: the function `time.now_ns` cannot be called")), "{problem}");
+        assert!(broken.resolve("sales", "orders").is_some(), "it is denied, not missing");
+        assert!(before.revision != sound.revision && sound.revision != broken.revision);
     }
 }
+
+#[test]
+fn what_is_not_read_in_a_folder_of_policies_closes_it() {
+    for file in ["policies/more/a.rego", "policies/a.rego.off", "policies/A.REGO"] {
+        let folder = Folder::new();
+        folder.write(file, "package mesh.global\n");
+        let problems = lines(&folder.load().problems);
+        assert!(problems.len() == 1 && problems[0].contains("every product is denied until it is mended"), "{file} {problems:?}");
+    }
+}
+
 #[test]
 fn the_example_catalog_is_sound() {
     let snapshot = Catalog::inspect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog")).unwrap();

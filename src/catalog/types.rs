@@ -70,6 +70,33 @@ impl ColumnType {
         }
     }
 
+    /// The name under which a contract would have this type; Arrow's own where it has none.
+    pub fn name_of(arrow: &DataType) -> String {
+        use DataType as T;
+        let name = match arrow {
+            T::Dictionary(_, values) => return Self::name_of(values),
+            T::RunEndEncoded(_, values) => return Self::name_of(values.data_type()),
+            T::List(item) | T::LargeList(item) | T::ListView(item) | T::LargeListView(item) | T::FixedSizeList(item, _) => {
+                return format!("{}[]", Self::name_of(item.data_type()));
+            }
+            T::Decimal32(p, s) | T::Decimal64(p, s) | T::Decimal128(p, s) | T::Decimal256(p, s) => return format!("numeric({p},{s})"),
+            T::Int16 => "smallint",
+            T::Int32 => "integer",
+            T::Int64 => "bigint",
+            T::Float32 => "real",
+            T::Float64 => "double precision",
+            T::Boolean => "boolean",
+            T::Utf8 | T::LargeUtf8 | T::Utf8View => "text",
+            T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => "bytea",
+            T::Date32 | T::Date64 => "date",
+            T::Time32(_) | T::Time64(_) => "time",
+            T::Timestamp(_, None) => "timestamp",
+            T::Timestamp(_, Some(_)) => "timestamptz",
+            other => return other.to_string(),
+        };
+        name.to_owned()
+    }
+
     /// Whether data of this physical type holds what the contract promises, without a cast that could fail or lose.
     pub fn reads(&self, physical: &DataType) -> bool {
         reads(&self.arrow, physical)

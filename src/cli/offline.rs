@@ -42,7 +42,8 @@ impl Offline {
     pub(super) async fn decide(&self, principal: &Principal, circumstances: &Circumstances, target: &PortRef) -> Result<Decided> {
         let domain = self.snapshot.domains.get(&target.product.id.domain);
         let domain = domain.ok_or_else(|| Fault::new(ErrorKind::Internal, "a product without a domain"))?;
-        let request = Request { principal, target, mesh: &self.snapshot.mesh, domain, region: self.region.as_deref(), circumstances };
+        let Snapshot { mesh, rego, revision, .. } = &self.snapshot;
+        let request = Request { principal, target, mesh, domain, rego, revision, region: self.region.as_deref(), circumstances };
         // As in a gateway, a port is looked at for those alone who are entitled to it.
         if let Err(denial) = policy::entitle(&request) {
             return Ok(Decided { decision: Decision::Denied(denial), columns: None });

@@ -1,6 +1,7 @@
 //! Rules 3 to 5: which rows and values an entitled principal sees.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
@@ -8,7 +9,8 @@ use datafusion::logical_expr::Expr;
 use crate::catalog::Origin;
 
 use super::filter::Filter;
-use super::{Decision, Denial, Mask, Permit, Reason, Request, entitlement};
+use super::rego::{Answer, MaskRule};
+use super::{Decision, Denial, Mask, Permit, Reason, Request, View, entitlement};
 
 /// Decides how a port with these true columns is read. Deny is what happens when nobody decided.
 pub fn decide(request: &Request<'_>, schema: &SchemaRef) -> Decision {
@@ -19,21 +21,17 @@ pub fn decide(request: &Request<'_>, schema: &SchemaRef) -> Decision {
 }
 
 fn view(request: &Request<'_>, schema: &SchemaRef) -> Result<Permit, Denial> {
-    let mut reasons = entitlement::entitle(request)?;
+    let answer = request.rego.ask(request, Some(schema));
+    let mut reasons = entitlement::entitled(request, &answer)?;
+    let answer = answer.map_err(entitlement::undecided)?;
     one_column_a_name(schema).map_err(|reason| undecided(reason, None))?;
-    let (filter, filter_texts) = row_filter(request, schema, &mut reasons)?;
-    let masks = column_masks(request, schema, &mut reasons)?;
-    Ok(Permit { filter, masks, reasons, filter_texts })
+    let (filter, filter_texts) = row_filter(request, schema, &answer, &mut reasons)?;
+    let masks = column_masks(request, schema, &answer, &mut reasons)?;
+    Ok(Permit(Arc::new(View { filter, masks, reasons, filter_texts })))
 }
 
-/// Rule 5: what cannot be decided is denied. The reader is entitled, so they may know of the product; why is for the audit.
 fn undecided(text: String, origin: Option<&Origin>) -> Denial {
-    Denial {
-        reasons: vec![Reason { text, origin: origin.cloned() }],
-        visible: true,
-        hint: Some("A policy of this product cannot be applied to you. The audit log of the gateway says which one and why.".into()),
-        unentitled: false,
-    }
+    entitlement::undecided(Reason { text, origin: origin.cloned() })
 }
 
 /// A policy names columns, so a name must mean one column.
@@ -46,33 +44,53 @@ fn one_column_a_name(schema: &Schema) -> Result<(), String> {
 }
 
 /// Rule 3: the filters that hold for the principal, ANDed. The engine's filter drops rows for which it is NULL.
-fn row_filter(request: &Request<'_>, schema: &SchemaRef, reasons: &mut Vec<Reason>) -> Result<(Option<Expr>, Vec<String>), Denial> {
-    let mut all: Option<Expr> = None;
-    let mut texts = Vec::new();
+fn row_filter(
+    request: &Request<'_>,
+    schema: &SchemaRef,
+    answer: &Answer,
+    reasons: &mut Vec<Reason>,
+) -> Result<(Option<Expr>, Vec<String>), Denial> {
+    let mut rules: Vec<(&String, &BTreeMap<String, String>, &Origin)> = Vec::new();
     for rule in &request.target.product.row_filters {
         let expression = &rule.value.expression;
         if request.principal.in_any(&rule.value.except_groups) {
             reasons.push(Reason { text: format!("the row filter {expression} falls away by group"), origin: Some(rule.origin.clone()) });
             continue;
         }
-        let one = Filter::parse(expression, &rule.value.bind)
+        rules.push((expression, &rule.value.bind, &rule.origin));
+    }
+    rules.extend(answer.filters.iter().map(|rule| (&rule.expression, &rule.bind, &rule.origin)));
+    let mut all: Option<Expr> = None;
+    let mut texts = Vec::new();
+    for (expression, bind, origin) in rules {
+        let one = Filter::parse(expression, bind)
             .and_then(|filter| filter.compile(schema, request.principal))
-            .map_err(|why| undecided(format!("the row filter {expression} cannot be applied: {why}"), Some(&rule.origin)))?;
+            .map_err(|why| undecided(format!("the row filter {expression} cannot be applied: {why}"), Some(origin)))?;
         all = Some(match all {
             Some(others) => others.and(one),
             None => one,
         });
-        reasons.push(Reason { text: format!("rows are filtered by {expression}"), origin: Some(rule.origin.clone()) });
+        reasons.push(Reason { text: format!("rows are filtered by {expression}"), origin: Some(origin.clone()) });
         texts.push(expression.clone());
     }
     Ok((all, texts))
 }
 
-/// Rule 4: per column, the strictest of the classification's mask and the product's.
-fn column_masks(request: &Request<'_>, schema: &Schema, reasons: &mut Vec<Reason>) -> Result<BTreeMap<String, Mask>, Denial> {
+/// Rule 4: per column, the strictest of the classification's mask, the product's and those of the policies in Rego.
+fn column_masks(
+    request: &Request<'_>,
+    schema: &Schema,
+    answer: &Answer,
+    reasons: &mut Vec<Reason>,
+) -> Result<BTreeMap<String, Mask>, Denial> {
     let mut asked: BTreeMap<&str, Vec<&Mask>> = BTreeMap::new();
     classified(request, schema, &mut asked, reasons)?;
     declared(request, schema, &mut asked, reasons)?;
+    for MaskRule { column, mask, origin } in &answer.masks {
+        takes(schema, column, mask).map_err(|why| undecided(why, Some(origin)))?;
+        reasons.push(Reason { text: format!("the column {column} is masked by {mask}"), origin: Some(origin.clone()) });
+        asked.entry(column).or_default().push(mask);
+    }
     let mut masks = BTreeMap::new();
     for (column, all) in asked {
         let Some(mask) = Mask::strictest(all.iter().copied()) else { continue };

@@ -4,6 +4,7 @@ use crate::catalog::{Access, Domain, ProductVersion, Status};
 use crate::error::{ErrorKind, Fault};
 use crate::identity::Principal;
 
+use super::rego::Answer;
 use super::{Reason, Request};
 
 /// Why they may not.
@@ -51,18 +52,51 @@ pub fn undefined_table(name: &str) -> Fault {
 
 /// Whether the principal may read it at all, before its schema is known: rules 1 and 2 of the decision. `decide` includes it.
 pub fn entitle(request: &Request<'_>) -> Result<Vec<Reason>, Denial> {
+    entitled(request, &request.rego.ask(request, None))
+}
+
+/// The same with what the policies in Rego answered, or why they could not.
+pub(super) fn entitled(request: &Request<'_>, answer: &Result<Answer, Reason>) -> Result<Vec<Reason>, Denial> {
     let (principal, product) = (request.principal, &request.target.product);
-    let entitled = ground(request).ok_or_else(|| stranger(principal, product).with_stewards(request.domain))?;
+    let allow = answer.as_ref().ok().and_then(|answer| answer.allow.as_ref());
+    let Some(entitled) = ground(request, allow) else {
+        let mut denial = stranger(principal, product).with_stewards(request.domain);
+        denial.reasons.extend(answer.as_ref().err().cloned());
+        return Err(denial);
+    };
     let mut reasons = vec![entitled];
     reasons.extend(declared(product, request.circumstances.purpose())?);
     reasons.extend(resident(principal, product, request.region)?);
-    Ok(reasons)
+    match answer {
+        Ok(answer) if answer.deny.is_empty() => Ok(reasons),
+        Ok(answer) => Err(refused(product, answer.deny.clone())),
+        Err(why) => Err(undecided(why.clone())),
+    }
+}
+
+/// Rule 2: a policy in Rego says no. Why is between it and the audit.
+fn refused(product: &ProductVersion, reasons: Vec<Reason>) -> Denial {
+    let hint = format!("A policy denies you {}. The audit log of the gateway says which one and why.", product.id);
+    Denial { reasons, visible: true, hint: Some(hint), unentitled: false }
+}
+
+/// Rule 5: what cannot be decided is denied. The reader is entitled, so they may know of the product; why is for the audit.
+pub(super) fn undecided(why: Reason) -> Denial {
+    Denial {
+        reasons: vec![why],
+        visible: true,
+        hint: Some("A policy of this product cannot be applied to you. The audit log of the gateway says which one and why.".into()),
+        unentitled: false,
+    }
 }
 
 /// Whether the principal may know that the product exists. Where not, its name must mean nothing to them from the very start, so that what
 /// happens next (which name an error tells of, what is queued, counted and recorded) is what happens for any other missing name.
 pub fn may_know_of(request: &Request<'_>) -> bool {
-    is_listed(&request.target.product) || ground(request).is_some()
+    let product = &request.target.product;
+    is_listed(product)
+        || ground(request, None).is_some()
+        || product.status != Status::Draft && request.rego.ask(request, None).is_ok_and(|answer| answer.allow.is_some())
 }
 
 /// Whether strangers are told of the product, and whom to ask for it.
@@ -71,7 +105,7 @@ fn is_listed(product: &ProductVersion) -> bool {
 }
 
 /// Rule 1: what entitles the principal, if anything does.
-fn ground(request: &Request<'_>) -> Option<Reason> {
+fn ground(request: &Request<'_>, allow: Option<&Reason>) -> Option<Reason> {
     let (principal, product) = (request.principal, &request.target.product);
     let because = |text: String| Some(Reason { text, origin: Some(product.source.clone()) });
     if principal.domain == product.id.domain {
@@ -87,7 +121,7 @@ fn ground(request: &Request<'_>) -> Option<Reason> {
     if principal.groups.contains(&group) {
         return because(format!("the principal is a member of {group}"));
     }
-    None
+    allow.cloned()
 }
 
 fn stranger(principal: &Principal, product: &ProductVersion) -> Denial {

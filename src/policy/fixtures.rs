@@ -10,9 +10,9 @@ use crate::catalog::{
     Access, ClassificationRule, Column, ColumnMaskRule, ColumnType, Domain, DomainLimits, Format, Location, Mesh, Origin, Owner, Port,
     PortRef, ProductVersion, RowFilterRule, Sla, Sourced, Status,
 };
-use crate::id::{DomainName, GroupName, PortName, PrincipalName, ProductId, ProductName};
+use crate::id::{DomainName, GroupName, PolicyRevision, PortName, PrincipalName, ProductId, ProductName};
 use crate::identity::Principal;
-use crate::policy::{Circumstances, Decision, Mask, Permit, Request, decide};
+use crate::policy::{Circumstances, Decision, Mask, Permit, Rego, Request, decide};
 
 pub(crate) fn at<T>(value: T, line: u64) -> Sourced<T> {
     Sourced { value, origin: Origin { file: "claims/claims_enriched/v1.yaml".into(), line, column: 9 } }
@@ -136,9 +136,20 @@ pub(crate) fn declaring(purpose: Option<&str>) -> Circumstances {
     Circumstances { purpose: purpose.map(Into::into), ..NOTHING_SAID.clone() }
 }
 
+/// A mesh without policies in Rego.
+pub(crate) fn no_rego() -> &'static Rego {
+    static NONE: std::sync::OnceLock<Rego> = std::sync::OnceLock::new();
+    NONE.get_or_init(Rego::default)
+}
+
+pub(crate) fn revision() -> &'static PolicyRevision {
+    static ONE: std::sync::OnceLock<PolicyRevision> = std::sync::OnceLock::new();
+    ONE.get_or_init(|| PolicyRevision::new("one"))
+}
+
 /// Asks a gateway in `eu` for no declared purpose.
 pub(crate) fn request<'a>(principal: &'a Principal, target: &'a PortRef, mesh: &'a Mesh, domain: &'a Domain) -> Request<'a> {
-    Request { principal, target, mesh, domain, region: Some("eu"), circumstances: &NOTHING_SAID }
+    Request { principal, target, mesh, domain, rego: no_rego(), revision: revision(), region: Some("eu"), circumstances: &NOTHING_SAID }
 }
 
 /// Decides for a gateway in `eu` and no declared purpose.

@@ -105,7 +105,7 @@ async fn grant(
         Refusal::Denied(denial)
     };
     let request = asker.request(target)?;
-    policy::entitle(&request).map_err(deny)?;
+    gateway.decisions().entitle(&request).map_err(deny)?;
     let meter = match books {
         Books::Query(_, account) => account.meter(&target.id(), &target.product.version.to_string(), ""),
         Books::Description => Meter::unbilled(),
@@ -114,7 +114,7 @@ async fn grant(
     if let Books::Query(_, account) = books {
         account.meter(port.id(), &target.product.version.to_string(), port.table_version());
     }
-    match policy::decide(&request, port.schema()) {
+    match gateway.decisions().decide(&request, port.schema()) {
         Decision::Permit(permit) => {
             let receipt = Receipt::of(gateway, asker, target, &permit);
             record(gateway, asker, target, books, Ok((&permit, &receipt)));

@@ -43,6 +43,8 @@ impl Asker {
             target,
             mesh: &self.snapshot.mesh,
             domain,
+            rego: &self.snapshot.rego,
+            revision: &self.snapshot.revision,
             region: self.region.as_deref(),
             circumstances: &self.circumstances,
         })

@@ -136,13 +136,7 @@ fn products(column: &str) -> Option<Get<Known>> {
             })
         },
         "tier" => |k| k.product.tier.map_or(Cell::Null, |tier| Cell::Int(i64::from(tier))),
-        "access" => |k| {
-            Cell::text(match k.product.access {
-                Access::Public => "public",
-                Access::Restricted => "restricted",
-                Access::Private => "private",
-            })
-        },
+        "access" => |k| Cell::text(k.product.access.as_str()),
         "readable" => |k| Cell::Bool(k.readable),
         "newest" => |k| Cell::Bool(k.newest),
         "description" => |k| Cell::maybe(k.product.description.as_deref()),
