@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::{Access, Bounds};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -128,6 +129,7 @@ struct Opened {
     catalog: Catalog,
     identity: Identity,
     journal: Journal,
+    access: Access,
     pseudonym_key: [u8; 32],
     spill: PathBuf,
 }
@@ -148,6 +150,7 @@ impl App {
             catalog: opened.catalog.clone(),
             identity: opened.identity.clone(),
             journal: opened.journal.clone(),
+            access: opened.access,
             metrics: metrics.clone(),
             limits: Arc::clone(&limits),
             clock,
@@ -215,13 +218,15 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     identity.trust(&config.jwt, move |domain| domains.current().domains.contains_key(domain))?;
     // The journal's lock makes this process the folder's only owner, so it comes before anything there is cleaned.
     let journal = Journal::open(&config.state, clock.clone()).map_err(|fault| state(explain(&fault)))?;
+    let bounds = Bounds { pending: config.limits.access_requests, grant: config.limits.grant };
+    let access = Access::open(&config.state, bounds, clock.clone()).map_err(|fault| state(explain(&fault)))?;
     let pseudonym_key = match config.pseudonym_key() {
         Some(key) => key,
         None => load_or_make_key(&config.state, "pseudonym.key")?,
     };
     let spill = config.state.join("spill");
     emptied_folder(&spill).map_err(|error| state(error.to_string()))?;
-    Ok(Opened { catalog, identity, journal, pseudonym_key, spill })
+    Ok(Opened { catalog, identity, journal, access, pseudonym_key, spill })
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {
@@ -264,9 +269,11 @@ async fn listen(door: &'static str, address: SocketAddr) -> Result<(TcpListener,
 fn watch(door: &Door, catalog: &Catalog) -> TaskTracker {
     let watching = TaskTracker::new();
     let (catalog, identity, gateway) = (catalog.clone(), door.identity.clone(), Arc::clone(&door.gateway));
+    let (access, stop_access) = (gateway.access().clone(), door.ending.clone());
     let (stop_catalog, stop_identity, stop_gateway) = (door.ending.clone(), door.ending.clone(), door.ending.clone());
     watching.spawn(async move { catalog.watch(stop_catalog).await });
     watching.spawn(async move { identity.watch(stop_identity).await });
+    watching.spawn(async move { access.watch(stop_access).await });
     watching.spawn(async move { gateway.watch(stop_gateway).await });
     watching.close();
     watching

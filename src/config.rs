@@ -21,6 +21,7 @@ use std::time::Duration;
 pub use credentials::{CredentialKind, CredentialSettings, Setting};
 pub use docs::markdown;
 use document::Reader;
+pub(crate) use document::unknown;
 pub use jwt::JwtIssuer;
 
 /// Where the gateway is told how to run, where no other file is named.
@@ -130,6 +131,10 @@ pub struct Limits {
     pub queue: usize,
     /// Bytes that one query may scan, where nothing else says; `None` is no limit.
     pub max_scan_bytes: Option<u64>,
+    /// Access requests of one principal that may wait for a decision.
+    pub access_requests: usize,
+    /// The longest time for which access to a product is granted.
+    pub grant: Duration,
     /// From SIGTERM until running queries are ended.
     pub grace: Duration,
 }
@@ -289,6 +294,8 @@ impl From<keys::Limits> for Limits {
             concurrency: raw.concurrency,
             queue: raw.queue,
             max_scan_bytes: raw.max_scan_bytes,
+            access_requests: raw.access_requests,
+            grant: raw.grant,
             grace: raw.grace,
         }
     }

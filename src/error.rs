@@ -24,6 +24,8 @@ pub enum ErrorKind {
     UndefinedFunction,
     /// No such object of another kind: prepared statement (`26000` is [`ErrorKind::UndefinedStatement`]), type, role.
     UndefinedObject,
+    /// No such thing at an address of the HTTP door, or none that this caller may know of.
+    NotFound,
     /// A database that does not exist: there is one.
     UndefinedDatabase,
     /// A savepoint that does not exist.
@@ -82,6 +84,8 @@ pub enum ErrorKind {
     ScanLimit,
     /// Too many connections, or too many queries waiting.
     TooManyConnections,
+    /// Too many requests of one principal that wait for somebody else.
+    TooManyPending,
     /// Out of memory.
     OutOfMemory,
     /// The reader, a timeout or an administrator ended the query.
@@ -125,6 +129,7 @@ impl ErrorKind {
             Self::UndefinedColumn => ("42703", Grpc::InvalidArgument, 400, "UNDEFINED_COLUMN"),
             Self::UndefinedFunction => ("42883", Grpc::InvalidArgument, 400, "UNDEFINED_FUNCTION"),
             Self::UndefinedObject => ("42704", Grpc::InvalidArgument, 400, "UNDEFINED_OBJECT"),
+            Self::NotFound => ("42704", Grpc::NotFound, 404, "NOT_FOUND"),
             Self::UndefinedDatabase => ("3D000", Grpc::NotFound, 404, "UNDEFINED_DATABASE"),
             Self::UndefinedSavepoint => ("3B001", Grpc::NotFound, 404, "UNDEFINED_SAVEPOINT"),
             Self::UndefinedStatement => ("26000", Grpc::NotFound, 404, "UNDEFINED_STATEMENT"),
@@ -154,6 +159,7 @@ impl ErrorKind {
             Self::IdleTransaction => ("25P03", Grpc::Aborted, 409, "IDLE_TRANSACTION"),
             Self::ScanLimit => ("53400", Grpc::ResourceExhausted, 429, "SCAN_LIMIT"),
             Self::TooManyConnections => ("53300", Grpc::ResourceExhausted, 503, "TOO_MANY_CONNECTIONS"),
+            Self::TooManyPending => ("53400", Grpc::ResourceExhausted, 429, "TOO_MANY_PENDING"),
             Self::OutOfMemory => ("53200", Grpc::ResourceExhausted, 503, "OUT_OF_MEMORY"),
             Self::Cancelled => ("57014", Grpc::Cancelled, 499, "CANCELLED"),
             Self::ShuttingDown => ("57P01", Grpc::Unavailable, 503, "SHUTTING_DOWN"),
@@ -174,6 +180,7 @@ impl ErrorKind {
         Self::UndefinedColumn,
         Self::UndefinedFunction,
         Self::UndefinedObject,
+        Self::NotFound,
         Self::UndefinedDatabase,
         Self::UndefinedSavepoint,
         Self::UndefinedStatement,
@@ -203,6 +210,7 @@ impl ErrorKind {
         Self::IdleTransaction,
         Self::ScanLimit,
         Self::TooManyConnections,
+        Self::TooManyPending,
         Self::OutOfMemory,
         Self::Cancelled,
         Self::ShuttingDown,

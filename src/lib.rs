@@ -4,6 +4,7 @@
 #[cfg(test)]
 extern crate self as meshgate;
 
+pub mod access;
 pub mod app;
 pub mod catalog;
 pub mod cli;

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
+use crate::access::Grant;
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
 use crate::id::PolicyRevision;
 use crate::identity::Principal;
@@ -50,6 +51,8 @@ pub struct Request<'a> {
     pub region: Option<&'a str>,
     /// Why and how.
     pub circumstances: &'a Circumstances,
+    /// The principal's grants for this product that hold now.
+    pub grants: &'a [Arc<Grant>],
 }
 
 /// What a session says of itself, and a decision may depend on.

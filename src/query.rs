@@ -11,6 +11,7 @@
 
 mod admit;
 mod authorise;
+mod check;
 mod execute;
 mod fault;
 mod functions;
@@ -44,17 +45,19 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Limits, Statements};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::QueryId;
+use crate::id::{CatalogVersion, QueryId};
 use crate::identity::{Identity, Principal};
 use crate::metering::{Journal, Protocol, QueryStart};
 use crate::policy::{Circumstances, Decisions, MaskKeys};
 use crate::ports::Ports;
 use crate::telemetry::Metrics;
 
+pub use self::check::{Finding, Question};
 pub use self::execute::MeteredRows;
 pub use self::parse::{CopyFormat, CopyOptions, Direction, Kind, Parsed};
 pub use self::session::Session;
@@ -82,6 +85,8 @@ pub struct Parts {
     pub catalog: Catalog,
     /// Who is who.
     pub identity: Identity,
+    /// Who was granted what.
+    pub access: Access,
     /// The ledger.
     pub journal: Journal,
     /// Counters.
@@ -149,10 +154,12 @@ impl Gateway {
         let (mut catalog, mut identity) = (self.parts.catalog.subscribe(), self.parts.identity.subscribe());
         let mut ticks = tokio::time::interval(TOKEN_CHECK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut grants = self.parts.access.subscribe();
         loop {
             tokio::select! {
                 changed = catalog.changed() => if changed.is_err() { return },
                 changed = identity.changed() => if changed.is_err() { return },
+                changed = grants.changed() => if changed.is_err() { return },
                 // Nobody announces that time has passed.
                 _ = ticks.tick() => {
                     self.running.recheck(|record| match self.parts.identity.current(&record.principal) {
@@ -174,6 +181,11 @@ impl Gateway {
             Ok(asker) if record.permits.iter().all(|permit| authorise::still_holds(permit, &asker)) => None,
             _ => Some(Reason::Revoked),
         }
+    }
+
+    /// Changes with everything that a decision is made from.
+    fn world(&self) -> (CatalogVersion, u64, u64) {
+        (self.parts.catalog.current().version, self.parts.identity.epoch(), self.parts.access.epoch())
     }
 
     /// Splits and parses a text, within the limits of length and depth.
@@ -227,6 +239,7 @@ impl Gateway {
         parameters: &[ScalarValue],
         stop: &Stop,
     ) -> Result<MeteredRows> {
+        let world = self.world();
         let asker = self.asker(session)?;
         let resolved = Resolved::new(asker.clone(), statement.clone())?;
         let begun = Instant::now();
@@ -239,6 +252,10 @@ impl Gateway {
             Ok(mut planned) => {
                 let permits = std::mem::take(&mut planned.permits);
                 let entry = self.running.enter(query_id, Arc::clone(&asker.principal), asker.circumstances.clone(), permits, stop.clone());
+                // What was taken away while it was planned was told to those that ran, and it was not among them.
+                if self.world() != world {
+                    self.running.recheck(|record| self.lost(record));
+                }
                 let deadline = self.deadline(session, begun);
                 Ok(MeteredRows::start(planned, explain, query_id, slot, entry, books, deadline))
             }
@@ -306,7 +323,15 @@ impl Gateway {
     /// Somebody in circumstances, as they are now and in the world of now.
     fn asker_for(&self, principal: &Arc<Principal>, circumstances: Circumstances, search_path: Vec<String>) -> Result<Asker> {
         let principal = self.parts.identity.current(principal)?;
-        Ok(Asker { principal, snapshot: self.parts.catalog.current(), circumstances, search_path, region: self.parts.region.clone() })
+        let grants = self.parts.access.held_by(&principal);
+        Ok(Asker {
+            principal,
+            snapshot: self.parts.catalog.current(),
+            circumstances,
+            search_path,
+            region: self.parts.region.clone(),
+            grants,
+        })
     }
 
     /// Waits for a slot of the consumer domain.
@@ -386,6 +411,11 @@ impl Gateway {
     /// The ledger.
     pub fn journal(&self) -> &Journal {
         &self.parts.journal
+    }
+
+    /// Who was granted what.
+    pub fn access(&self) -> &Access {
+        &self.parts.access
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

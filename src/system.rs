@@ -4,6 +4,7 @@
 //! For the planner this module also has the functions of PostgreSQL that ask about the catalogs ([`functions`]), the names of its types
 //! ([`PgTypePlanner`]), and the bridging of what clients write about catalogs to what the planner takes ([`rewrite`]).
 
+mod access;
 mod functions;
 mod grid;
 mod information_schema;
@@ -30,6 +31,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 pub use self::shape::PG_TYPE;
 pub use self::types::{PgTypePlanner, regproc_name, type_of};
 use self::world::World;
+use crate::access::Access;
 use crate::catalog::Snapshot;
 use crate::error::Result;
 use crate::identity::Principal;
@@ -47,6 +49,8 @@ pub struct Viewer {
     pub visible: Arc<Vec<VisibleTable>>,
     /// The ledger.
     pub journal: Journal,
+    /// Who was granted what.
+    pub access: Access,
     /// Their session's settings.
     pub settings: Arc<Settings>,
 }

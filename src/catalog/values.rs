@@ -13,7 +13,7 @@ const MONTH: u64 = 30 * DAY;
 const YEAR: u64 = 365 * DAY;
 
 /// `5m`, `1h`, `90s`, `7d`, `2w`, `1y`, or ISO 8601: `PT5M`, `P1Y`, `P1DT12H`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let seconds = match text.strip_prefix('P') {
         Some(iso) => iso_duration(iso),
         None => short_duration(text),

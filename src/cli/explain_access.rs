@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use arrow::datatypes::Field;
+use chrono::Utc;
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -64,7 +65,7 @@ pub(super) fn command(args: &Args) -> Result<(), Failure> {
     let offline = Offline::open(&config, &config.catalog)?;
     let target = find(&offline, &args.product)?;
     let circumstances = Circumstances { purpose: args.purpose.clone(), ..Circumstances::default() };
-    let decided = runtime()?.block_on(offline.decide(&principal, &circumstances, &target));
+    let decided = runtime()?.block_on(offline.decide(&principal, &circumstances, &target, Utc::now()));
     let decided = decided.map_err(|fault| Failure::Failed(explain(&fault)))?;
     let mut out = io::stdout().lock();
     match args.format {

@@ -1,13 +1,15 @@
 //! Decisions without a gateway: for commands that ask what a reader would see, and touch neither doors nor journal.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use chrono::{DateTime, Utc};
 use datafusion::execution::runtime_env::RuntimeEnv;
 
 use super::Failure;
+use crate::access;
 use crate::catalog::{Catalog, PortRef, Severity, Snapshot};
 use crate::config::Config;
 use crate::error::{ErrorKind, Fault, Result};
@@ -22,6 +24,8 @@ pub(super) struct Offline {
     pub(super) snapshot: Snapshot,
     ports: Ports,
     region: Option<String>,
+    /// Where grants are kept.
+    state: PathBuf,
 }
 
 impl Offline {
@@ -35,15 +39,27 @@ impl Offline {
         if wrong > 0 {
             tracing::warn!("{}: {wrong} errors; what they make unreadable is missing here: see `meshgate check`", folder.display());
         }
-        Ok(Self { snapshot, ports: Ports::new(&Arc::new(RuntimeEnv::default())), region: config.server.region.clone() })
+        Ok(Self {
+            snapshot,
+            ports: Ports::new(&Arc::new(RuntimeEnv::default())),
+            region: config.server.region.clone(),
+            state: config.state.clone(),
+        })
     }
 
-    /// Whether and how they would read the port.
-    pub(super) async fn decide(&self, principal: &Principal, circumstances: &Circumstances, target: &PortRef) -> Result<Decided> {
+    /// Whether and how they would read the port, with the grants that they had at a moment.
+    pub(super) async fn decide(
+        &self,
+        principal: &Principal,
+        circumstances: &Circumstances,
+        target: &PortRef,
+        at: DateTime<Utc>,
+    ) -> Result<Decided> {
+        let grants = &access::granted_at(&self.state, principal, &target.product.id, at)?;
         let domain = self.snapshot.domains.get(&target.product.id.domain);
         let domain = domain.ok_or_else(|| Fault::new(ErrorKind::Internal, "a product without a domain"))?;
         let Snapshot { mesh, rego, revision, .. } = &self.snapshot;
-        let request = Request { principal, target, mesh, domain, rego, revision, region: self.region.as_deref(), circumstances };
+        let request = Request { principal, target, mesh, domain, rego, revision, region: self.region.as_deref(), circumstances, grants };
         // As in a gateway, a port is looked at for those alone who are entitled to it.
         if let Err(denial) = policy::entitle(&request) {
             return Ok(Decided { decision: Decision::Denied(denial), columns: None });

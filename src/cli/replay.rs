@@ -85,10 +85,13 @@ struct Recorded {
     /// `None` where the decision is older than the record of requests.
     request: Option<DecisionRequest>,
     times: i64,
+    /// When it was last decided so.
+    last: DateTime<Utc>,
 }
 
 fn recorded(connection: &Connection, since: DateTime<Utc>) -> Result<Vec<Recorded>> {
-    const SQL: &str = "SELECT principal, consumer_domain, product, permitted, row_filters, masks, request, count(*) FROM decisions
+    const SQL: &str = "SELECT principal, consumer_domain, product, permitted, row_filters, masks, request, count(*),
+        max(decided_at) FROM decisions
         WHERE decided_at >= ?1 GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY max(entry)";
     let unreadable = |error: rusqlite::Error| Fault::new(ErrorKind::Storage, "the usage journal cannot be read").with_source(error);
     let mut statement = connection.prepare(SQL).map_err(unreadable)?;
@@ -105,6 +108,7 @@ fn recorded(connection: &Connection, since: DateTime<Utc>) -> Result<Vec<Recorde
             masks: texts(row.get(5)?).into_iter().filter_map(mask).collect(),
             request: request.and_then(|request| serde_json::from_str(&request).ok()),
             times: row.get(7)?,
+            last: DateTime::from_timestamp_micros(row.get(8)?).unwrap_or_default(),
         })
     });
     rows.and_then(Iterator::collect).map_err(unreadable)
@@ -196,7 +200,7 @@ async fn candidate(offline: &Offline, record: &Recorded, request: &DecisionReque
     let protocols = [Protocol::Postgres, Protocol::Flight, Protocol::Http].map(Protocol::label);
     let protocol = protocols.into_iter().find(|label| *label == request.protocol).unwrap_or_default();
     let circumstances = Circumstances { purpose: request.purpose.clone(), protocol, application_name: request.application_name.clone() };
-    Ok(Some(offline.decide(&principal, &circumstances, &target).await?.decision))
+    Ok(Some(offline.decide(&principal, &circumstances, &target, record.last).await?.decision))
 }
 
 fn target(offline: &Offline, product: &str, request: &DecisionRequest) -> Option<PortRef> {

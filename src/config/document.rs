@@ -194,7 +194,8 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn unknown(what: &str, given: &str, place: &str, known: &[&str]) -> String {
+/// What to say of a name that is none of `known`.
+pub(crate) fn unknown(what: &str, given: &str, place: &str, known: &[&str]) -> String {
     let nearest = known.iter().map(|name| (strsim::jaro_winkler(given, name), *name)).max_by(|a, b| a.0.total_cmp(&b.0));
     let given: String = given.chars().take(80).collect::<String>().escape_debug().to_string();
     match nearest {

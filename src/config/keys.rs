@@ -60,7 +60,7 @@ sections! {
         postgres: Address = "127.0.0.1:5433";
         /// The Arrow Flight SQL door.
         flight: Address = "127.0.0.1:50051";
-        /// The HTTP door: health, readiness, metrics.
+        /// The HTTP door: health, readiness, metrics, access.
         http: Address = "127.0.0.1:8080";
         /// Where this gateway runs. A product with `residency` is readable only where it holds this region.
         region: Maybe<Text> = none;
@@ -77,7 +77,7 @@ sections! {
     }
     /// What the gateway keeps for itself.
     ["state"] State {
-        /// The folder of the usage journal, of the gateway's keys and of spilled data. It belongs to one gateway, and in its backups.
+        /// The folder of the usage journal, of access records, of the gateway's keys and of spilled data. It belongs to one gateway, and in its backups.
         location: Folder = "state";
     }
     /// Who is asking.
@@ -120,6 +120,10 @@ sections! {
         queue: Count<0, 100_000> = 256;
         /// Bytes that one query may scan, where neither the session nor the catalog says.
         max_scan_bytes: Maybe<Size<0, { 1024 * 1024 * TIB }>> = none;
+        /// Access requests of one principal that may wait for a decision.
+        access_requests: Count<1, 10_000> = 20;
+        /// The longest time for which access to a product is granted.
+        grant: Time<60, { 3650 * DAY }> = "90d";
         /// From SIGTERM until running queries are ended.
         grace: Time<0, { DAY }> = "30s";
     }

@@ -42,7 +42,7 @@ pub const PRINCIPALS: [Person; 6] = [
     // Answers for the customers' data, and sees it as it is.
     Person { name: "customer_steward", domain: "customer", groups: &["customer-stewards", "pii-clear"] },
     // Runs the gateway: sees what it did, not what it read.
-    Person { name: "platform_admin", domain: "platform", groups: &["platform-admins", "finops-reader", "audit-reader"] },
+    Person { name: "platform_admin", domain: "platform", groups: &["platform-admin", "finops-reader", "audit-reader"] },
     // Started today.
     Person { name: "newcomer", domain: "pricing", groups: &[] },
 ];

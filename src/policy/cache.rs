@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
 
+use crate::access::GrantId;
 use crate::catalog::ProductVersion;
 use crate::id::PolicyRevision;
 use crate::identity::Principal;
@@ -50,6 +51,8 @@ struct Key {
     port: usize,
     region: Option<String>,
     circumstances: Circumstances,
+    /// Those that are live. What one says does not change.
+    grants: Vec<GrantId>,
     schema: Option<SchemaRef>,
 }
 
@@ -61,17 +64,19 @@ impl Key {
             port: request.target.port,
             region: request.region.map(str::to_owned),
             circumstances: request.circumstances.clone(),
+            grants: request.grants.iter().map(|grant| grant.id).collect(),
             schema: schema.map(Arc::clone),
         }
     }
 
     /// Whether it is the same question. Takes the request apart, so that whatever it is given one day has to be compared here.
     fn is(&self, request: &Request<'_>, schema: Option<&SchemaRef>) -> bool {
-        let Request { principal, target, mesh: _, domain: _, rego: _, revision: _, region, circumstances } = request;
+        let Request { principal, target, mesh: _, domain: _, rego: _, revision: _, region, circumstances, grants } = request;
         Arc::ptr_eq(&self.product, &target.product)
             && self.port == target.port
             && self.principal == **principal
             && self.circumstances == **circumstances
+            && self.grants.iter().eq(grants.iter().map(|grant| &grant.id))
             && self.region.as_deref() == *region
             && match (&self.schema, schema) {
                 (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,

@@ -60,7 +60,7 @@ pub(super) fn entitled(request: &Request<'_>, answer: &Result<Answer, Reason>) -
     let (principal, product) = (request.principal, &request.target.product);
     let allow = answer.as_ref().ok().and_then(|answer| answer.allow.as_ref());
     let Some(entitled) = ground(request, allow) else {
-        let mut denial = stranger(principal, product).with_stewards(request.domain);
+        let mut denial = for_another_purpose(request).unwrap_or_else(|| stranger(principal, product).with_stewards(request.domain));
         denial.reasons.extend(answer.as_ref().err().cloned());
         return Err(denial);
     };
@@ -96,6 +96,7 @@ pub fn may_know_of(request: &Request<'_>) -> bool {
     let product = &request.target.product;
     is_listed(product)
         || ground(request, None).is_some()
+        || for_another_purpose(request).is_some()
         || product.status != Status::Draft && request.rego.ask(request, None).is_ok_and(|answer| answer.allow.is_some())
 }
 
@@ -121,7 +122,30 @@ fn ground(request: &Request<'_>, allow: Option<&Reason>) -> Option<Reason> {
     if principal.groups.contains(&group) {
         return because(format!("the principal is a member of {group}"));
     }
-    allow.cloned()
+    granted(request).or_else(|| allow.cloned())
+}
+
+/// A live grant, which holds for the purpose that it was given for, if it was given for one.
+fn granted(request: &Request<'_>) -> Option<Reason> {
+    let declared = request.circumstances.purpose();
+    let grant = request.grants.iter().find(|grant| grant.purpose.is_none() || grant.purpose.as_deref() == declared)?;
+    let purpose = grant.purpose.as_ref().map(|purpose| format!(" for the purpose {purpose}")).unwrap_or_default();
+    let until = grant.expires_at.format("%Y-%m-%d %H:%M:%S UTC");
+    Some(Reason { text: format!("the grant {}, approved by {}, holds{purpose} until {until}", grant.id, grant.granted_by), origin: None })
+}
+
+/// The denial of somebody whose grants are all for purposes that their session did not declare. They may know of the product.
+fn for_another_purpose(request: &Request<'_>) -> Option<Denial> {
+    let product = &request.target.product;
+    let grant = request.grants.first().filter(|_| product.status != Status::Draft)?;
+    let purpose = grant.purpose.as_deref()?;
+    let hint = format!(
+        "Your grant for {} is for the purpose {purpose}. Declare it with SET meshgate.purpose = '{}'.",
+        product.id,
+        purpose.replace('\'', "''")
+    );
+    let text = format!("the grant {} is for the purpose {purpose}, which was not declared", grant.id);
+    Some(Denial { reasons: vec![Reason { text, origin: None }], visible: true, hint: Some(hint), unentitled: false })
 }
 
 fn stranger(principal: &Principal, product: &ProductVersion) -> Denial {

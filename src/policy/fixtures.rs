@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::access::{Grant, GrantId, RequestId};
 use crate::catalog::{
     Access, ClassificationRule, Column, ColumnMaskRule, ColumnType, Domain, DomainLimits, Format, Location, Mesh, Origin, Owner, Port,
     PortRef, ProductVersion, RowFilterRule, Sla, Sourced, Status,
@@ -128,6 +129,22 @@ pub(crate) fn schema_of(product: &ProductVersion) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
 }
 
+/// A grant that holds.
+pub(crate) fn grant(principal: &Principal, product: &ProductId, purpose: Option<&str>) -> Arc<Grant> {
+    Arc::new(Grant {
+        id: GrantId::generate(),
+        request_id: RequestId::generate(),
+        principal: principal.name.clone(),
+        domain: principal.domain.clone(),
+        product: product.clone(),
+        purpose: purpose.map(Into::into),
+        reason: "a study".into(),
+        granted_by: PrincipalName::new("steward"),
+        granted_at: "2026-11-20T12:00:00Z".parse().unwrap(),
+        expires_at: "2026-11-21T12:00:00Z".parse().unwrap(),
+    })
+}
+
 /// A session that has declared nothing.
 static NOTHING_SAID: Circumstances = Circumstances { purpose: None, protocol: "postgres", application_name: None };
 
@@ -149,7 +166,8 @@ pub(crate) fn revision() -> &'static PolicyRevision {
 
 /// Asks a gateway in `eu` for no declared purpose.
 pub(crate) fn request<'a>(principal: &'a Principal, target: &'a PortRef, mesh: &'a Mesh, domain: &'a Domain) -> Request<'a> {
-    Request { principal, target, mesh, domain, rego: no_rego(), revision: revision(), region: Some("eu"), circumstances: &NOTHING_SAID }
+    let (rego, revision) = (no_rego(), revision());
+    Request { principal, target, mesh, domain, rego, revision, region: Some("eu"), circumstances: &NOTHING_SAID, grants: &[] }
 }
 
 /// Decides for a gateway in `eu` and no declared purpose.

@@ -83,6 +83,8 @@ struct Asker {
     attributes: BTreeMap<String, String>,
     purpose: Option<String>,
     gateway: Option<&'static str>,
+    /// Products that they were granted, with the purpose that it is for.
+    grants: Vec<(String, Option<String>)>,
 }
 
 fn words(value: &Value) -> Vec<String> {
@@ -100,13 +102,21 @@ fn entitled(asker: &Asker, product: &Value) -> bool {
     asker.domain == domain
         || (!draft && product["spec"]["policies"]["access"] == "public")
         || (!draft && asker.groups.contains(&format!("dp-{domain}-{name}-reader")))
+        || granted(asker, product).iter().any(|purpose| purpose.is_none() || *purpose == asker.purpose)
+}
+
+/// The purposes of the asker's grants for the product. A draft is its domain's alone.
+fn granted(asker: &Asker, product: &Value) -> Vec<Option<String>> {
+    let id = format!("{}.{}", product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+    let of_product = asker.grants.iter().filter(|(granted, _)| *granted == id && product["metadata"]["status"] != "draft");
+    of_product.map(|(_, purpose)| purpose.clone()).collect()
 }
 
 /// All rules.
 fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
     let policies = &product["spec"]["policies"];
     if !entitled(asker, product) {
-        let hidden = product["metadata"]["status"] == "draft" || policies["access"] == "private";
+        let hidden = product["metadata"]["status"] == "draft" || (policies["access"] == "private" && granted(asker, product).is_empty());
         return if hidden { Outcome::Missing } else { Outcome::Denied };
     }
     let purposes = words(&policies["purposes"]);
@@ -177,7 +187,10 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
         Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()));
     let domain = &snapshot.domains[&target.product.id.domain];
     let circumstances = &fixtures::declaring(asker.purpose.as_deref());
-    let request = Request { region: asker.gateway, circumstances, ..fixtures::request(&principal, target, &snapshot.mesh, domain) };
+    let held = asker.grants.iter().filter(|(product, _)| *product == target.product.id.to_string());
+    let grants: Vec<_> = held.map(|(_, purpose)| fixtures::grant(&principal, &target.product.id, purpose.as_deref())).collect();
+    let asked = fixtures::request(&principal, target, &snapshot.mesh, domain);
+    let request = Request { region: asker.gateway, circumstances, grants: &grants, ..asked };
     match decide(&request, &schema) {
         Decision::Denied(denial) if !denial.visible => Outcome::Missing,
         Decision::Denied(_) => Outcome::Denied,
@@ -254,6 +267,13 @@ fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
             groups.push(format!("dp-{domain}-{name}-reader"));
         }
     }
+    let mut grants = Vec::new();
+    for product in products {
+        while dice.below(6) == 0 {
+            let id = format!("{}.{}", product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
+            grants.push((id, [None, Some("fraud"), Some("audit")][dice.below(3)].map(str::to_owned)));
+        }
+    }
     let mut attributes = BTreeMap::new();
     for (name, values) in [("region", &REGIONS[..]), ("team", &["a", "it's", "\u{e9}"][..])] {
         if dice.below(5) > 0 {
@@ -267,6 +287,7 @@ fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
         attributes,
         purpose: [None, Some("fraud"), Some("audit"), Some("fun")][dice.below(4)].map(str::to_owned),
         gateway: [Some("eu"), Some("eu"), Some("us"), None][dice.below(4)],
+        grants,
     }
 }
 

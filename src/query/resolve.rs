@@ -11,6 +11,7 @@ use datafusion::sql::parser::Statement as EngineStatement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 
+use crate::access::Held;
 use crate::catalog::{PortRef, Snapshot};
 use crate::error::{Fault, Result};
 use crate::identity::Principal;
@@ -32,6 +33,8 @@ pub(crate) struct Asker {
     pub search_path: Vec<String>,
     /// Where this gateway runs.
     pub region: Option<String>,
+    /// What they were granted and still hold.
+    pub grants: Arc<Held>,
 }
 
 impl Asker {
@@ -47,6 +50,7 @@ impl Asker {
             revision: &self.snapshot.revision,
             region: self.region.as_deref(),
             circumstances: &self.circumstances,
+            grants: self.grants.of(&target.product.id),
         })
     }
 }

@@ -82,6 +82,7 @@ impl Authorised {
             snapshot: Arc::clone(&self.asker.snapshot),
             visible: gateway.visible_to(&self.asker).await?,
             journal: gateway.journal().clone(),
+            access: gateway.access().clone(),
             settings: Arc::clone(session.settings()),
         })
     }

@@ -48,6 +48,7 @@ type Stamped = (Stamp, Arc<Vec<VisibleTable>>);
 struct Stamp {
     catalog: CatalogVersion,
     identity: u64,
+    grants: u64,
 }
 
 impl Gateway {
@@ -57,7 +58,7 @@ impl Gateway {
     }
 
     pub(super) async fn visible_to(&self, asker: &Asker) -> Result<Arc<Vec<VisibleTable>>> {
-        let stamp = Stamp { catalog: asker.snapshot.version, identity: self.parts.identity.epoch() };
+        let stamp = Stamp { catalog: asker.snapshot.version, identity: self.parts.identity.epoch(), grants: asker.grants.revision() };
         if let Some((made, tables)) = self.visible.0.lock().get(&reader(asker))
             && *made == stamp
         {

@@ -1,8 +1,12 @@
-//! The HTTP door: health, readiness and metrics, for machines that watch the gateway.
+//! The HTTP door: health, readiness and metrics for machines that watch the gateway, and the API of access and governance.
 //!
 //! It stays open while the gateway drains, so that `/readyz` can say so, and closes when everything ends.
 
+mod access;
 mod auth;
+mod body;
+mod caller;
+mod governance;
 mod health;
 mod refusal;
 
@@ -63,6 +67,8 @@ fn routes(context: Context) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .merge(access::routes())
+        .merge(governance::routes())
         .fallback(refusal::not_found)
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

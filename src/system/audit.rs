@@ -1,4 +1,4 @@
-//! `audit`: which decisions were made, and why.
+//! `audit`: which decisions were made, and why; who asked for access, granted and revoked it (`access`).
 //!
 //! Members of `audit-reader` see everything. Everybody else sees what concerns their own domain: every decision on one of its products, and
 //! the decisions on its own principals. A refusal of a private product is shown to its owner only: in a reader's audit it would tell that
@@ -10,8 +10,8 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use rusqlite::types::Value;
 
-use super::Viewer;
 use super::finops::Whose;
+use super::{Viewer, access};
 use crate::catalog::{Access, Snapshot};
 use crate::id::DomainName;
 use crate::identity::Principal;
@@ -21,7 +21,7 @@ use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, maybe, paged_t
 /// Its members see all of `audit`.
 pub const READERS: &str = "audit-reader";
 
-const NAMES: [&str; 2] = ["decisions", "statements"];
+const NAMES: [&str; 3] = ["access", "decisions", "statements"];
 
 const DECISIONS: &[Column] = &[
     column("decided_at", Kind::Time, "decided_at"),
@@ -66,15 +66,21 @@ fn columns(name: &str) -> Option<&'static [Column]> {
 
 /// The columns of a table.
 pub fn schema(name: &str) -> Option<SchemaRef> {
-    columns(name).map(schema_of)
+    match name {
+        "access" => Some(access::events_schema()),
+        _ => columns(name).map(schema_of),
+    }
 }
 
 /// The table with what the viewer may see of it.
 pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
-    view(name, &viewer.principal, &viewer.snapshot, &viewer.journal)
+    match name {
+        "access" => access::events(&viewer.access, &viewer.principal, &viewer.snapshot),
+        _ => rows(name, &viewer.principal, &viewer.snapshot, &viewer.journal),
+    }
 }
 
-fn view(name: &str, principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
+fn rows(name: &str, principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
     let columns = columns(name)?;
     let ledger = Ledger::at(journal.path());
     let own = |domain: &DomainName| Value::Text(domain.as_str().to_owned());
@@ -88,7 +94,7 @@ fn view(name: &str, principal: &Principal, snapshot: &Snapshot, journal: &Journa
 }
 
 /// The products that everybody may know of, as a JSON list.
-fn known_to_all(snapshot: &Snapshot) -> String {
+pub(super) fn known_to_all(snapshot: &Snapshot) -> String {
     let open = snapshot.products.values().filter(|product| product.versions.values().all(|version| version.access != Access::Private));
     let names: Vec<String> = open.map(|product| product.id.to_string()).collect();
     serde_json::to_string(&names).unwrap_or_else(|_| "[]".to_owned())

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 
+use super::access;
 use super::grid::{Cell, Get, Grid};
 use super::shape::field;
 use super::types::{format_type, type_of};
@@ -19,7 +20,7 @@ use crate::id::ProductId;
 /// Groups whose members see the problems of every domain.
 const SEE_ALL_PROBLEMS: [&str; 2] = ["platform-admin", "audit-reader"];
 
-/// The tables, with their columns as `name:type`; `!` is NOT NULL.
+/// The tables but `grants`, with their columns as `name:type`; `!` is NOT NULL.
 const TABLES: [(&str, &str); 8] = [
     ("domains", "domain:text! owner_team:text! owner_contact:text! cost_center:text region:text stewards:_text! products:int8!"),
     (
@@ -44,7 +45,7 @@ const TABLES: [(&str, &str); 8] = [
     ("problems", "severity:text! domain:text product:text file:text! line:int8! column:int8! message:text!"),
 ];
 
-static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| TABLES.iter().map(|(name, _)| *name).collect());
+static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| TABLES.iter().map(|(name, _)| *name).chain(["grants"]).collect());
 static SCHEMAS: LazyLock<BTreeMap<&'static str, SchemaRef>> =
     LazyLock::new(|| TABLES.iter().map(|(name, columns)| (*name, parse(columns))).collect());
 
@@ -63,7 +64,7 @@ pub(super) fn names() -> &'static [&'static str] {
 
 /// A table's columns.
 pub(super) fn schema(name: &str) -> Option<SchemaRef> {
-    SCHEMAS.get(name).map(Arc::clone)
+    if name == "grants" { Some(access::grants_schema()) } else { SCHEMAS.get(name).map(Arc::clone) }
 }
 
 /// The table of that name.
@@ -79,6 +80,10 @@ pub(super) fn table(name: &str, world: &Arc<World>) -> Option<Arc<dyn TableProvi
         "quality" => Grid::table(schema, move || quality_rows(&world), quality),
         "lineage" => Grid::table(schema, move || lineage_rows(&world), lineage),
         "problems" => Grid::table(schema, move || problem_rows(&world), problems),
+        "grants" => match &world.access {
+            Some(access) => return access::grants(access, &world.principal, &world.snapshot),
+            None => Grid::empty(schema),
+        },
         _ => return None,
     })
 }

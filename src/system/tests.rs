@@ -97,7 +97,7 @@ fn claims_columns() -> Vec<Field> {
 fn world() -> Arc<World> {
     let snapshot = snapshot();
     let visible = vec![visible_table(&snapshot, "claims", "claims_enriched", claims_columns())];
-    World::build(principal("claims_engineer", "claims", &[]), snapshot, Arc::new(visible), None)
+    World::build(principal("claims_engineer", "claims", &[]), snapshot, Arc::new(visible), None, None)
 }
 
 /// A planner with one world's tables, functions and types, set up as the gateway's is.

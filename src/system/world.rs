@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::oids::{FIRST_FREE, Oids};
 use super::{Viewer, shape};
+use crate::access::Access;
 use crate::catalog::{PortRef, ProductVersion, Snapshot};
 use crate::identity::Principal;
 use crate::query::{Settings, VisibleTable};
@@ -80,6 +81,7 @@ pub(super) struct World {
     pub(super) snapshot: Arc<Snapshot>,
     visible: Arc<Vec<VisibleTable>>,
     settings: Option<Arc<Settings>>,
+    pub(super) access: Option<Access>,
     oids: Arc<Oids>,
     relations: OnceLock<Vec<Relation>>,
     by_oid: OnceLock<HashMap<u32, usize>>,
@@ -98,15 +100,17 @@ impl World {
     /// The world of `viewer`.
     pub(super) fn new(viewer: &Viewer) -> Arc<Self> {
         let (principal, snapshot) = (Arc::clone(&viewer.principal), Arc::clone(&viewer.snapshot));
-        Self::build(principal, snapshot, Arc::clone(&viewer.visible), Some(Arc::clone(&viewer.settings)))
+        let (settings, access) = (Some(Arc::clone(&viewer.settings)), Some(viewer.access.clone()));
+        Self::build(principal, snapshot, Arc::clone(&viewer.visible), settings, access)
     }
 
-    /// The world of a principal who sees `visible`. Without settings, no setting exists.
+    /// The world of a principal who sees `visible`. Without settings, no setting exists; without access records, no grant.
     pub(super) fn build(
         principal: Arc<Principal>,
         snapshot: Arc<Snapshot>,
         visible: Arc<Vec<VisibleTable>>,
         settings: Option<Arc<Settings>>,
+        access: Option<Access>,
     ) -> Arc<Self> {
         let oids = Oids::of(&snapshot);
         Arc::new(Self {
@@ -114,6 +118,7 @@ impl World {
             snapshot,
             visible,
             settings,
+            access,
             oids,
             relations: OnceLock::new(),
             by_oid: OnceLock::new(),

@@ -27,6 +27,7 @@ SCRIPTS = [
     "pyarrow_flight.py",
     "two_doors.py",
     "printed.py",
+    "documented.py",
     "examples.py",
 ]
 DOORS = {"postgres": "MESHGATE_POSTGRES", "flight": "MESHGATE_FLIGHT", "http": "MESHGATE_HTTP"}

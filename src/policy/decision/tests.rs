@@ -57,6 +57,36 @@ fn a_private_product_and_a_foreign_draft_look_like_a_missing_table() {
 }
 
 #[test]
+fn a_grant_entitles_for_its_purpose_and_overrides_nothing_else() {
+    let (ana, own_domain, rules) = (principal("marketing", &[], Some("eu")), domain(), mesh());
+    let decided = |product: ProductVersion, purposes: &[Option<&str>], declared: Option<&str>, region: &str| {
+        let (schema, id) = (schema_of(&product), product.id.clone());
+        let target = crate::catalog::PortRef { product: Arc::new(product), port: 0 };
+        let grants: Vec<_> = purposes.iter().map(|purpose| grant(&ana, &id, *purpose)).collect();
+        let circumstances = declaring(declared);
+        let asked = request(&ana, &target, &rules, &own_domain);
+        let request = Request { grants: &grants, circumstances: &circumstances, region: Some(region), ..asked };
+        (may_know_of(&request), decide(&request, &schema))
+    };
+    let private = || changed(|p| p.access = Access::Private);
+    let whole = permit(decided(product(), &[None], None, "eu").1);
+    let why = whole.reasons()[0].to_string();
+    assert!(why.starts_with("the grant ") && why.ends_with(", approved by steward, holds until 2026-11-21 12:00:00 UTC"), "{why}");
+    assert!(!whole.masks().is_empty(), "masks hold as for any reader");
+    permit(decided(private(), &[Some("audit"), Some("fraud")], Some("fraud"), "eu").1);
+    for declared in [None, Some("fun")] {
+        let (known, decision) = decided(private(), &[Some("fraud")], declared, "eu");
+        let (sqlstate, _, hint) = fault(&denial(decision));
+        assert!(known && sqlstate == "42501" && hint.unwrap().ends_with("SET meshgate.purpose = 'fraud'."));
+    }
+    let (known, draft) = decided(changed(|p| p.status = Status::Draft), &[None, Some("fraud")], Some("fraud"), "eu");
+    assert!(!known && !denial(draft).visible, "a draft is its own domain's");
+    denial(decided(changed(|p| p.purposes = vec!["fraud".into()]), &[None], Some("fun"), "eu").1);
+    denial(decided(changed(|p| p.residency = vec!["eu".into()]), &[None], None, "us").1);
+    assert!(!decided(private(), &[], None, "eu").0);
+}
+
+#[test]
 fn the_own_domain_the_reader_group_and_everybody_read_as_access_says() {
     let own = principal("claims", &[], None);
     let stranger = principal("marketing", &[], None);

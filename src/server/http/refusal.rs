@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::error::Fault;
+use crate::error::{ErrorKind, Fault};
 
 /// A fault on its way out.
 #[derive(Debug)]
@@ -39,6 +39,13 @@ impl From<Fault> for Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether somebody gave a wrong name, password or token.
+    pub(super) fn is_failed_login(&self) -> bool {
+        self.error.code == ErrorKind::Login.codes().label
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
@@ -63,7 +70,8 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Refusal {
     plain(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", format!("{method} is not possible at {}", shown(uri.path())))
 }
 
-fn plain(status: StatusCode, code: &'static str, message: String) -> Refusal {
+/// A refusal that no other door knows.
+pub(super) fn plain(status: StatusCode, code: &'static str, message: String) -> Refusal {
     Refusal { status, error: Body { code, sqlstate: "0A000", message, detail: None, hint: None } }
 }
 

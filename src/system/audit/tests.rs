@@ -62,7 +62,7 @@ async fn seen_by(own: &str, groups: &[&str], sql: &str) -> Vec<String> {
     journal.close().await.expect("closes");
     let groups = groups.iter().map(|group| GroupName::new(group)).collect();
     let who = Principal { name: PrincipalName::new("me"), domain: domain(own), groups, attributes: Default::default(), token: None };
-    let table = view("decisions", &who, &snapshot(folders[1].path()), &journal).expect("a table");
+    let table = rows("decisions", &who, &snapshot(folders[1].path()), &journal).expect("a table");
     assert_eq!(Some(table.schema()), schema("decisions"));
     let context = SessionContext::new();
     context.register_table("decisions", table).expect("registers");

@@ -18,7 +18,7 @@ async fn everything(world: &Arc<World>) -> String {
 }
 
 fn outsider() -> Arc<World> {
-    World::build(principal("newcomer", "customer", &[]), snapshot(), Arc::new(Vec::new()), None)
+    World::build(principal("newcomer", "customer", &[]), snapshot(), Arc::new(Vec::new()), None, None)
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn the_marketplace_shows_restricted_products_and_whether_one_may_read_them
 async fn problems_are_the_domains_own_unless_one_looks_after_the_platform() {
     let sql = "SELECT DISTINCT domain FROM mesh.problems ORDER BY 1";
     let of = async |name: &str, groups: &[&str]| {
-        let world = World::build(principal("p", name, groups), snapshot(), Arc::new(Vec::new()), None);
+        let world = World::build(principal("p", name, groups), snapshot(), Arc::new(Vec::new()), None, None);
         ask(&session(&world), sql).await.unwrap().column("domain").join(" ")
     };
     assert!(!of("claims", &[]).await.contains("customer"));
@@ -79,7 +79,7 @@ async fn a_relation_has_the_same_number_for_everybody() {
             visible_table(&snapshot, "customer", "customer_master", id()),
             visible_table(&snapshot, "pricing", "secret_rates", id()),
         ];
-        World::build(principal("platform_admin", "pricing", &[]), snapshot, Arc::new(visible), None)
+        World::build(principal("platform_admin", "pricing", &[]), snapshot, Arc::new(visible), None, None)
     };
     let numbered = async |world: &Arc<World>| {
         let sql =
@@ -236,7 +236,7 @@ async fn five_thousand_products_are_listed_in_a_blink() {
     let snapshot = snapshot();
     let one = visible_table(&snapshot, "claims", "claims_enriched", claims_columns());
     let visible = (0..5000).map(|number| VisibleTable { name: format!("product_{number}"), ..one.clone() }).collect();
-    let world = World::build(principal("claims_engineer", "claims", &[]), snapshot, Arc::new(visible), None);
+    let world = World::build(principal("claims_engineer", "claims", &[]), snapshot, Arc::new(visible), None, None);
     let began = tokio::time::Instant::now();
     let answer = ask(&session(&world), "SELECT count(*) AS n FROM pg_attribute WHERE attrelid > 16384").await.unwrap();
     assert_eq!(answer.column("n").len(), 1);

@@ -1,0 +1,30 @@
+//! Who calls the API: authenticated, with the session that the engine knows them by. Failed logins are counted, as at the other doors.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use super::{Authenticated, Context, Refusal};
+use crate::metering::Protocol;
+use crate::query::Session;
+
+/// A route that takes this is for known principals only.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub session: Session,
+}
+
+impl FromRequestParts<Context> for Caller {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Refusal> {
+        match Authenticated::from_request_parts(parts, context).await {
+            Ok(Authenticated(principal)) => Ok(Self { session: Session::new(&context.door.gateway, principal, Protocol::Http) }),
+            Err(refusal) => {
+                if refusal.is_failed_login() {
+                    context.door.metrics.login_failed(Protocol::Http);
+                }
+                Err(refusal)
+            }
+        }
+    }
+}
