@@ -306,7 +306,7 @@ fn looked_up(grants: usize) -> Duration {
     let of = |number: usize| Grant { id: GrantId::generate(), principal: PrincipalName::new(&format!("p{number}")), ..template.clone() };
     let live = Live::new((0..grants).map(of).collect());
     let (reader, product) = (principal("p5", "sales", &[]), product("notes"));
-    let begun = tokio::time::Instant::now().into_std();
+    let begun = tokio::time::Instant::now();
     for _ in 0..100_000 {
         assert_eq!(live.held_by(&reader).of(&product).len(), 1);
         assert!(!live.has_expired(template.granted_at));

@@ -236,11 +236,13 @@ async fn what_one_must_not_know_of_is_missing_in_every_call() {
     let known = eventually(3 * SECOND, || async { call(&gateway, "ann", "POST", "/access-requests", wish("shop.vault")).await.0 == 201 });
     assert!(known.await);
     gateway.put_user("ann", "sales", &[], &[]);
+    let vault = "SELECT count(*) FROM shop.vault";
+    let stranger = eventually(3 * SECOND, || async { gateway.try_pg("ann", PASSWORD).await.is_ok() && sql(&gateway, "ann", vault).await == "42P01" });
+    assert!(stranger.await);
     let (_, all) = call(&gateway, "sam", "GET", "/access-requests?status=pending", Value::Null).await;
     let id = all["access_requests"][0]["id"].as_str().unwrap();
     let (_, grant) = call(&gateway, "sam", "POST", &format!("/access-requests/{id}/approve"), json!({"reason": "yes"})).await;
-    let vault = "SELECT count(*) FROM shop.vault";
-    assert!(eventually(3 * SECOND, || async { sql(&gateway, "ann", vault).await == "2" }).await);
+    assert_eq!(sql(&gateway, "ann", vault).await, "2");
     assert_eq!(sql(&gateway, "ann", "SELECT count(*) FROM mesh.products WHERE product = 'vault'").await, "1");
     assert_eq!(revoke(&gateway, "ann", grant["id"].as_str().unwrap()).await, 204, "it can be given back");
     assert_eq!(sql(&gateway, "ann", vault).await, "42P01");

@@ -26,10 +26,11 @@ impl FromRequest<Context> for Body {
 
     async fn from_request(request: Request, context: &Context) -> Result<Self, Refusal> {
         let json = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
-        let reading = tokio::time::timeout(context.door.limits.login_timeout, to_bytes(request.into_body(), MAX_BODY));
+        let reading = tokio::time::timeout(context.door.limits.login_timeout, to_bytes(request.into_body(), super::MAX_BODY));
         let bytes = match reading.await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(_)) => return Err(Fault::new(ErrorKind::ProgramLimit, format!("the body is longer than {MAX_BODY} bytes")).into()),
+            Ok(Ok(bytes)) if bytes.len() <= MAX_BODY => bytes,
+            // Somewhat too long is read to its end, so that whoever sends it hears why.
+            Ok(_) => return Err(Fault::new(ErrorKind::ProgramLimit, format!("the body is longer than {MAX_BODY} bytes")).into()),
             Err(_) => return Err(refusal::plain(StatusCode::REQUEST_TIMEOUT, "TIMEOUT", "the body did not come in time".to_owned())),
         };
         if bytes.is_empty() {

@@ -199,10 +199,10 @@ FROM pg_catalog.pg_class c
 WHERE c.relkind IN ('r','p','t','s','')
 ORDER BY 1,2;
 -- => Schema | Name | Type | Owner
+-- => audit | access | table | meshgate
 -- => audit | decisions | table | meshgate
--- => audit | statements | table | meshgate
 -- => claims | claims_enriched | table | claims
--- => (75 rows)
+-- => (76 rows)
 
 -- name: \dt+ claims.*
 SELECT n.nspname as "Schema",
