@@ -63,6 +63,58 @@ const FILTERS: [(&str, &str, &str, &str); 6] = [
     ("consent", "", "", "consent"),
 ];
 
+/// A rule of a policy in Rego, as this file knows it.
+struct Policy {
+    /// Whose: the mesh's, a domain's, or a product's.
+    of: (Option<String>, Option<String>),
+    says: Says,
+    /// For whom a refusal or a ground holds, and for whom a filter or a mask does not.
+    group: &'static str,
+}
+
+/// What a rule says.
+enum Says {
+    Deny,
+    Allow,
+    Filter(usize),
+    Mask(&'static str, &'static str),
+    MaskLabel(&'static str, &'static str),
+}
+
+impl Policy {
+    fn concerns(&self, product: &Value) -> bool {
+        let (domain, name) = &self.of;
+        let is = |own: &Option<String>, key: &str| own.as_deref().is_none_or(|own| product["metadata"][key] == own);
+        is(domain, "domain") && is(name, "name")
+    }
+
+    fn file_and_package(&self) -> (String, String) {
+        match &self.of {
+            (Some(domain), Some(product)) => (format!("{domain}/{product}/policies/a.rego"), format!("mesh.product.{domain}.{product}")),
+            (Some(domain), None) => (format!("{domain}/policies/a.rego"), format!("mesh.domain.{domain}")),
+            _ => ("policies/a.rego".to_owned(), "mesh.global".to_owned()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let group = format!("\"{}\" in input.principal.groups", self.group);
+        match &self.says {
+            Says::Deny => format!("deny contains \"no\" if {group}\n"),
+            Says::Allow => format!("allow if {group}\n"),
+            Says::Filter(number) => {
+                let (text, name, path, _) = FILTERS[*number];
+                let bind = if name.is_empty() { json!({}) } else { json!({ name: path }) };
+                format!("row_filters contains {} if not {group}\n", json!({"expression": text, "bind": bind}))
+            }
+            Says::Mask(column, mask) => format!("column_masks contains {} if not {group}\n", json!({"column": column, "mask": mask})),
+            Says::MaskLabel(label, mask) => format!(
+                "column_masks contains {{\"column\": c.name, \"mask\": \"{mask}\"}} if {{\n  some c in input.columns\n  c.classification == \"{label}\"\n  \
+                 not {group}\n}}\n"
+            ),
+        }
+    }
+}
+
 /// What a decision comes to.
 #[derive(Debug, PartialEq)]
 enum Outcome {
@@ -96,10 +148,14 @@ fn in_any(asker: &Asker, groups: &Value) -> bool {
 }
 
 /// Rule 1.
-fn entitled(asker: &Asker, product: &Value) -> bool {
+fn entitled(asker: &Asker, policies: &[&Policy], product: &Value) -> bool {
     let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
     let draft = product["metadata"]["status"] == "draft";
+    let allows = |policy: &&Policy| {
+        matches!(policy.says, Says::Allow) && policy.of.0.is_some() && asker.groups.iter().any(|group| group == policy.group)
+    };
     asker.domain == domain
+        || (!draft && policies.iter().any(allows))
         || (!draft && product["spec"]["policies"]["access"] == "public")
         || (!draft && asker.groups.contains(&format!("dp-{domain}-{name}-reader")))
         || granted(asker, product).iter().any(|purpose| purpose.is_none() || *purpose == asker.purpose)
@@ -113,9 +169,10 @@ fn granted(asker: &Asker, product: &Value) -> Vec<Option<String>> {
 }
 
 /// All rules.
-fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
+fn expected(asker: &Asker, mesh: &Value, rego: &[Policy], product: &Value) -> Outcome {
     let policies = &product["spec"]["policies"];
-    if !entitled(asker, product) {
+    let rego: Vec<&Policy> = rego.iter().filter(|policy| policy.concerns(product)).collect();
+    if !entitled(asker, &rego, product) {
         let hidden = product["metadata"]["status"] == "draft" || (policies["access"] == "private" && granted(asker, product).is_empty());
         return if hidden { Outcome::Missing } else { Outcome::Denied };
     }
@@ -129,12 +186,19 @@ fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
     if !(everywhere || resides(asker.gateway) && resides(asker.attributes.get("region").map(String::as_str))) {
         return Outcome::Denied;
     }
+    let in_group = |policy: &&&Policy| asker.groups.iter().any(|group| group == policy.group);
+    if rego.iter().filter(in_group).any(|policy| matches!(policy.says, Says::Deny)) {
+        return Outcome::Denied;
+    }
+    let binding: Vec<&&Policy> = rego.iter().filter(|policy| !in_group(policy)).collect();
+    let manifest = policies["rowFilters"].as_array().into_iter().flatten().filter(|filter| !in_any(asker, &filter["exceptGroups"]));
+    let manifest = manifest.map(|filter| FILTERS.iter().find(|(text, ..)| filter["expression"] == *text).unwrap());
+    let ruled = binding.iter().filter_map(|policy| match policy.says {
+        Says::Filter(number) => Some(&FILTERS[number]),
+        _ => None,
+    });
     let mut filters = Vec::new();
-    for filter in policies["rowFilters"].as_array().into_iter().flatten() {
-        if in_any(asker, &filter["exceptGroups"]) {
-            continue;
-        }
-        let (.., path, reads) = FILTERS.iter().find(|(text, ..)| filter["expression"] == *text).unwrap();
+    for (.., path, reads) in manifest.chain(ruled) {
         let mut reads = (*reads).replace("@domain", &asker.domain).replace("@name", &asker.name);
         if let Some(attribute) = path.strip_prefix("principal.attributes.") {
             let Some(value) = asker.attributes.get(attribute) else { return Outcome::Denied };
@@ -158,7 +222,21 @@ fn expected(asker: &Asker, mesh: &Value, product: &Value) -> Outcome {
             asked.entry(mask["column"].as_str().unwrap().to_owned()).or_default().push(mask["mask"].as_str().unwrap().to_owned());
         }
     }
+    for policy in binding {
+        match policy.says {
+            Says::Mask(column, mask) => asked.entry(column.to_owned()).or_default().push(mask.to_owned()),
+            Says::MaskLabel(label, mask) => {
+                for column in
+                    product["spec"]["outputPorts"][0]["schema"].as_array().unwrap().iter().filter(|c| c["classification"] == label)
+                {
+                    asked.entry(column["name"].as_str().unwrap().to_owned()).or_default().push(mask.to_owned());
+                }
+            }
+            Says::Deny | Says::Allow | Says::Filter(_) => {}
+        }
+    }
     let masks = asked.into_iter().map(|(column, masks)| (column, strictest(&masks))).collect();
+    filters.sort();
     Outcome::Permitted { filters, masks }
 }
 
@@ -190,14 +268,15 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
     let held = asker.grants.iter().filter(|(product, _)| *product == target.product.id.to_string());
     let grants: Vec<_> = held.map(|(_, purpose)| fixtures::grant(&principal, &target.product.id, purpose.as_deref())).collect();
     let asked = fixtures::request(&principal, target, &snapshot.mesh, domain);
-    let request = Request { region: asker.gateway, circumstances, grants: &grants, ..asked };
+    let request = Request { region: asker.gateway, circumstances, grants: &grants, rego: &snapshot.rego, ..asked };
     match decide(&request, &schema) {
         Decision::Denied(denial) if !denial.visible => Outcome::Missing,
         Decision::Denied(_) => Outcome::Denied,
         Decision::Permit(permit) => {
             let text = permit.filter().map(ToString::to_string).unwrap_or_default();
             let text = VALUE.replace_all(&text, "'$1'").into_owned();
-            let filters = text.split(" AND ").filter(|filter| !filter.is_empty()).map(str::to_owned).collect();
+            let mut filters: Vec<String> = text.split(" AND ").filter(|filter| !filter.is_empty()).map(str::to_owned).collect();
+            filters.sort();
             let masks = permit.masks().iter().map(|(column, mask)| (column.clone(), mask.to_string())).collect();
             Outcome::Permitted { filters, masks }
         }
@@ -259,6 +338,33 @@ fn product(dice: &mut Dice, number: usize) -> Value {
     product
 }
 
+/// Policies of some levels, a few rules each.
+fn policies(dice: &mut Dice, products: &[Value]) -> Vec<Policy> {
+    let mut levels = vec![(None, None)];
+    levels.extend(DOMAINS.map(|domain| (Some(domain.to_owned()), None)));
+    let text = |product: &Value, key: &str| product["metadata"][key].as_str().map(str::to_owned);
+    levels.extend(products.iter().map(|product| (text(product, "domain"), text(product, "name"))));
+    let mut policies = Vec::new();
+    for of in levels {
+        if dice.below(3) > 0 {
+            continue;
+        }
+        // One filter a level: the same one twice would be one in a set.
+        let filter = (dice.below(3) == 0).then(|| Says::Filter(dice.below(FILTERS.len())));
+        let mut says: Vec<Says> = filter.into_iter().collect();
+        for _ in 0..dice.below(4) {
+            says.push(match dice.below(4) {
+                0 if dice.below(3) == 0 => Says::Deny,
+                0 | 1 => Says::Allow,
+                2 => Says::Mask(dice.word(&["region", "team", "name"]), dice.word(&TEXT_MASKS)),
+                _ => Says::MaskLabel(dice.word(&LABELS), dice.word(&TEXT_MASKS)),
+            });
+        }
+        policies.extend(says.into_iter().map(|says| Policy { of: of.clone(), says, group: dice.word(&GROUPS) }));
+    }
+    policies
+}
+
 fn asker(dice: &mut Dice, products: &[Value]) -> Asker {
     let mut groups: Vec<String> = some(dice, &GROUPS, 30).into_iter().map(str::to_owned).collect();
     for product in products {
@@ -314,7 +420,19 @@ fn run(seed: u64, counts: &mut BTreeMap<&'static str, usize>, differences: &mut 
         let (domain, name) = (product["metadata"]["domain"].as_str().unwrap(), product["metadata"]["name"].as_str().unwrap());
         write(&root, &format!("{domain}/{name}/v1.yaml"), product);
     }
+    let rego = policies(&mut dice, &products);
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    for policy in &rego {
+        let (file, package) = policy.file_and_package();
+        files.entry(file).or_insert_with(|| format!("package {package}\n\n")).push_str(&policy.text());
+    }
+    for (file, text) in files {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
     let snapshot = Catalog::inspect(&root).expect("the mesh loads");
+    assert_eq!(snapshot.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new(), "seed {seed}");
     assert_eq!(snapshot.products.len(), PRODUCTS, "seed {seed}: {:?}", snapshot.problems);
     let loaded: Vec<PortRef> = products
         .iter()
@@ -327,7 +445,7 @@ fn run(seed: u64, counts: &mut BTreeMap<&'static str, usize>, differences: &mut 
     for _ in 0..ASKERS {
         let asker = asker(&mut dice, &products);
         for (product, target) in products.iter().zip(&loaded) {
-            let (one, other) = (expected(&asker, &mesh, product), found(&asker, &snapshot, target));
+            let (one, other) = (expected(&asker, &mesh, &rego, product), found(&asker, &snapshot, target));
             let kind = match one {
                 Outcome::Missing => "missing",
                 Outcome::Denied => "denied",

@@ -21,6 +21,7 @@ mod metering;
 mod noninterference;
 #[path = "pairs/suite.rs"]
 mod pairs;
+mod policies;
 mod ports;
 mod postgres;
 mod raw;
