@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::{Access, Bounds};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PseudonymKeys};
 use crate::identity::{Identity, IdentityError, KeyError, load_or_make_key};
 use crate::metering::Journal;
 use crate::query::{Gateway, Parts};
@@ -130,7 +130,7 @@ struct Opened {
     identity: Identity,
     journal: Journal,
     access: Access,
-    pseudonym_key: [u8; 32],
+    pseudonym_keys: PseudonymKeys,
     spill: PathBuf,
 }
 
@@ -155,7 +155,7 @@ impl App {
             limits: Arc::clone(&limits),
             clock,
             region: config.server.region.clone(),
-            pseudonym_key: opened.pseudonym_key,
+            pseudonym_keys: opened.pseudonym_keys,
             statements: config.statements,
             spill_dir: opened.spill,
         })
@@ -220,13 +220,13 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     let journal = Journal::open(&config.state, clock.clone()).map_err(|fault| state(explain(&fault)))?;
     let bounds = Bounds { pending: config.limits.access_requests, grant: config.limits.grant };
     let access = Access::open(&config.state, bounds, clock.clone()).map_err(|fault| state(explain(&fault)))?;
-    let pseudonym_key = match config.pseudonym_key() {
-        Some(key) => key,
-        None => load_or_make_key(&config.state, "pseudonym.key")?,
+    let pseudonym_keys = match config.pseudonym_keys() {
+        Some(keys) => keys,
+        None => PseudonymKeys::new(load_or_make_key(&config.state, "pseudonym.key")?, None, Default::default()),
     };
     let spill = config.state.join("spill");
     emptied_folder(&spill).map_err(|error| state(error.to_string()))?;
-    Ok(Opened { catalog, identity, journal, access, pseudonym_key, spill })
+    Ok(Opened { catalog, identity, journal, access, pseudonym_keys, spill })
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {

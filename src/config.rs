@@ -9,6 +9,7 @@ mod document;
 mod jwt;
 mod keys;
 mod kinds;
+mod pseudonyms;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +24,7 @@ pub use docs::markdown;
 use document::Reader;
 pub(crate) use document::unknown;
 pub use jwt::JwtIssuer;
+pub use pseudonyms::PseudonymKeys;
 
 /// Where the gateway is told how to run, where no other file is named.
 pub const DEFAULT_FILE: &str = "meshgate.toml";
@@ -254,9 +256,9 @@ impl Config {
         if lines.is_empty() { Ok(self) } else { Err(ConfigError { lines }) }
     }
 
-    /// The key that pseudonyms are made with, where the configuration has one.
-    pub fn pseudonym_key(&self) -> Option<[u8; 32]> {
-        self.credentials.get(credentials::PSEUDONYMS).and_then(CredentialSettings::key)
+    /// The keys that pseudonyms are made with, where the configuration has them.
+    pub fn pseudonym_keys(&self) -> Option<PseudonymKeys> {
+        self.credentials.get(credentials::PSEUDONYMS).and_then(CredentialSettings::pseudonyms)
     }
 }
 

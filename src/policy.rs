@@ -144,8 +144,10 @@ impl Permit {
             return Arc::clone(schema);
         }
         let governed = |field: &FieldRef| {
-            let gives_null = self.0.masks.get(field.name()).is_some_and(Mask::gives_null);
-            Field::new(field.name(), plain_type(field.data_type()), field.is_nullable() || gives_null)
+            let mask = self.0.masks.get(field.name());
+            let plain = plain_type(field.data_type());
+            let shown = mask.map_or_else(|| plain.clone(), |mask| mask.masked_type(&plain));
+            Field::new(field.name(), shown, field.is_nullable() || mask.is_some_and(Mask::gives_null))
         };
         Arc::new(Schema::new(schema.fields().iter().map(governed).collect::<Vec<_>>()))
     }

@@ -48,9 +48,9 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::{Limits, Statements};
+use crate::config::{Limits, PseudonymKeys, Statements};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::{CatalogVersion, QueryId};
+use crate::id::{CatalogVersion, DomainName, QueryId};
 use crate::identity::{Identity, Principal};
 use crate::metering::{Journal, Protocol, QueryStart};
 use crate::policy::{Circumstances, Decisions, MaskKeys};
@@ -97,8 +97,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Where this gateway runs.
     pub region: Option<String>,
-    /// The mesh's key of pseudonyms, from which each consumer domain's is derived.
-    pub pseudonym_key: [u8; 32],
+    /// The mesh's keys of pseudonyms, from which each consumer domain's is derived.
+    pub pseudonym_keys: PseudonymKeys,
     /// How much of a statement is kept.
     pub statements: Statements,
     /// Where queries spill to. Made where it is missing, emptied at start.
@@ -374,15 +374,15 @@ impl Gateway {
 
     /// The mask keys of one query of one consumer domain.
     fn mask_keys(&self, asker: &Asker) -> MaskKeys {
-        let mut derive = derived(&self.parts.pseudonym_key);
+        let mut derive = derived(self.parts.pseudonym_keys.of(&asker.principal.domain));
         derive.update(b"meshgate pseudonym ");
         derive.update(asker.principal.domain.as_str().as_bytes());
         MaskKeys { pseudonym: derive.finalize().into_bytes().into(), query_salt: rand::random() }
     }
 
     /// A keyed digest of a text: equal for equal texts, and nothing else can be told from it without the key. 64 bits, in hexadecimal.
-    pub(crate) fn receipt(&self, text: &str) -> String {
-        let mut derive = derived(&self.parts.pseudonym_key);
+    pub(crate) fn receipt(&self, consumer: &DomainName, text: &str) -> String {
+        let mut derive = derived(self.parts.pseudonym_keys.of(consumer));
         derive.update(b"meshgate receipt ");
         derive.update(text.as_bytes());
         derive.finalize().into_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()

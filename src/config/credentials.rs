@@ -1,11 +1,14 @@
 //! `[credentials.<name>]`: secrets by name, typed. A catalog names them and never holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml::de::DeTable;
 
+use crate::id::DomainName;
+
+use super::PseudonymKeys;
 use super::document::Reader;
 use super::kinds::{Flag, Text};
 
@@ -107,7 +110,12 @@ pub(super) const TYPES: &[Type] = &[
         settings: &[("service_account", Shape::Secret), ("endpoint", Shape::Text)],
         required: &["service_account"],
     },
-    Type { kind: CredentialKind::Key, name: "key", settings: &[("secret", Shape::Secret)], required: &["secret"] },
+    Type {
+        kind: CredentialKind::Key,
+        name: "key",
+        settings: &[("secret", Shape::Secret), ("previous", Shape::Secret), ("rotated", Shape::Text)],
+        required: &["secret"],
+    },
 ];
 
 impl Type {
@@ -123,9 +131,19 @@ impl Type {
 }
 
 impl CredentialSettings {
-    /// The 32 bytes of a `key`.
-    pub(super) fn key(&self) -> Option<[u8; 32]> {
-        match (self.kind, self.settings.get("secret")) {
+    /// The keys that pseudonyms are made with.
+    pub(super) fn pseudonyms(&self) -> Option<PseudonymKeys> {
+        let current = self.key("secret")?;
+        let rotated = match self.settings.get("rotated") {
+            Some(Setting::Text(names)) => names.split(',').filter_map(|name| DomainName::new(name.trim()).ok()).collect(),
+            _ => BTreeSet::new(),
+        };
+        Some(PseudonymKeys::new(current, self.key("previous"), rotated))
+    }
+
+    /// The 32 bytes of a secret of a `key`.
+    fn key(&self, name: &str) -> Option<[u8; 32]> {
+        match (self.kind, self.settings.get(name)) {
             (CredentialKind::Key, Some(Setting::Secret(secret))) => {
                 use sha2::Digest;
                 let digest = sha2::Sha256::new().chain_update(b"meshgate key 1\0").chain_update(secret.expose_secret());
@@ -177,6 +195,14 @@ fn read_one(reader: &mut Reader<'_>, name: &str, at: std::ops::Range<usize>, of:
             Shape::Flag => reader.field::<Flag>(table, setting).map(Setting::Flag),
         };
         settings.extend(parsed.map(|parsed| (*setting, parsed)));
+    }
+    if let (Some(Setting::Text(names)), Some(value)) = (settings.get("rotated"), table.get("rotated")) {
+        for wrong in names.split(',').filter(|domain| DomainName::new(domain.trim()).is_err()) {
+            reader.problem(value.span(), format!("`rotated` of credential `{name}`: `{}` is not the name of a domain", wrong.trim()));
+        }
+        if !settings.contains_key("previous") {
+            reader.problem(value.span(), format!("`rotated` of credential `{name}` goes with `previous`"));
+        }
     }
     CredentialSettings { kind: of.kind, settings }
 }

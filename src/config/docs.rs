@@ -28,7 +28,9 @@ pub fn markdown() -> String {
     page.push_str(
         "\n## `[credentials.<name>]`\n\nSecrets, by the name that a `domain.yaml` gives them. A secret is written as `{ env = \"NAME\" }` or \
          `{ file = \"path\" }`, never as it is.\n`[credentials.pseudonyms]`, of type `key`, is what the mask `pseudonym` is made with; where it is \
-         absent, one is made and kept in the state folder.\n\n| `type` | settings |\n|---|---|\n",
+         absent, one is made and kept in the state folder. To change it, keep the old secret as `previous`: pseudonyms stay as they are, and with them \
+         every join with what a consumer domain has kept, until `rotated` lists that domain (`rotated = \"pricing, fraud\"`). Its pseudonyms \
+         are then made with `secret`. Take `previous` away when all have moved.\n\n| `type` | settings |\n|---|---|\n",
     );
     for of in TYPES {
         let _ = writeln!(page, "| `{}` | {} |", of.name, of.describe());

@@ -14,7 +14,7 @@ fn an_empty_file_is_a_working_configuration() {
     assert_eq!(config.catalog, Path::new("/etc/mesh/catalog"));
     assert_eq!(config.users, Path::new("/etc/mesh/identity.yaml"));
     assert_eq!(config.limits, Limits::default());
-    assert_eq!(config.pseudonym_key(), None);
+    assert_eq!(config.pseudonym_keys(), None);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.state, Path::new("/var/lib/meshgate"));
     assert_eq!((config.limits.memory, config.limits.query_memory), (1 << 30, 1 << 30), "one query has no more than all");
     assert_eq!((config.limits.max_scan_bytes, config.limits.connections), (Some(10_000_000_000), 20));
-    assert!(config.pseudonym_key().is_some());
+    assert!(config.pseudonym_keys().is_some());
     assert_eq!(config.credentials["claims-s3"].kind, CredentialKind::S3);
     assert!(!format!("{config:?}").contains("sixteen"), "no secret in the log");
 }
@@ -123,11 +123,35 @@ fn secrets_come_from_files_too() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("secret"), "sixteen bytes or more\n").unwrap();
     let text = "[credentials.pseudonyms]\ntype = \"key\"\nsecret = { file = \"secret\" }\n";
-    let from_file = Config::parse(text, folder.path(), &|_| None).unwrap().pseudonym_key();
-    let from_env = parse(&text.replace("file = \"secret\"", "env = \"KEY\"")).unwrap().pseudonym_key();
+    let from_file = Config::parse(text, folder.path(), &|_| None).unwrap().pseudonym_keys();
+    let from_env = parse(&text.replace("file = \"secret\"", "env = \"KEY\"")).unwrap().pseudonym_keys();
     assert!(from_file.is_some() && from_file == from_env);
     std::fs::write(folder.path().join("secret"), "short\n").unwrap();
     assert!(Config::parse(text, folder.path(), &|_| None).unwrap_err()[0].to_string().contains("fewer than 16 bytes"));
+}
+
+#[test]
+fn pseudonyms_stay_as_they_are_until_a_domain_is_listed_as_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("old"), "the old secret, kept").unwrap();
+    std::fs::write(folder.path().join("new"), "the new secret, made").unwrap();
+    let keys = |text: &str| Config::parse(&format!("[credentials.pseudonyms]\ntype = \"key\"\n{text}"), folder.path(), &|_| None);
+    let of = |text: &str, domain: &str| *keys(text).unwrap().pseudonym_keys().unwrap().of(&crate::id::DomainName::new(domain).unwrap());
+    let (old, new) = ("secret = { file = \"old\" }\n", "secret = { file = \"new\" }\n");
+    let both = format!("{new}previous = {{ file = \"old\" }}\n");
+    assert_eq!(of(&both, "pricing"), of(old, "pricing"));
+    let moved = format!("{both}rotated = \"fraud, pricing\"\n");
+    assert_eq!(of(&moved, "pricing"), of(new, "pricing"));
+    assert_eq!(of(&moved, "claims"), of(old, "claims"));
+    assert_ne!(of(old, "claims"), of(new, "claims"));
+    for (text, said) in [
+        (format!("{new}rotated = \"pricing\"\n"), "`rotated` of credential `pseudonyms` goes with `previous`"),
+        (format!("{both}rotated = \"Pricing\"\n"), "`Pricing` is not the name of a domain"),
+        (format!("{new}previous = \"in the clear\"\n"), "previous"),
+    ] {
+        assert!(keys(&text).unwrap_err()[0].to_string().contains(said), "{text}");
+    }
+    assert!(!format!("{:?}", keys(&both).unwrap()).contains("kept"), "no secret in the log");
 }
 
 #[test]

@@ -93,7 +93,11 @@ fn column_masks(
     }
     let mut masks = BTreeMap::new();
     for (column, all) in asked {
-        let Some(mask) = Mask::strictest(all.iter().copied()) else { continue };
+        // Of a struct each field takes other masks, so that of two masks neither is the stricter in all of it.
+        let is_struct = schema.field_with_name(column).is_ok_and(|field| matches!(field.data_type(), DataType::Struct(_)));
+        let one = all.iter().skip(1).all(|mask| Some(mask) == all.first());
+        let strictest = if is_struct && !one { Some(Mask::ReplaceWithNull) } else { Mask::strictest(all.iter().copied()) };
+        let Some(mask) = strictest else { continue };
         if all.len() > 1 {
             reasons.push(Reason { text: format!("the strictest mask of the column {column} is {mask}"), origin: None });
         }

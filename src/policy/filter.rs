@@ -23,6 +23,23 @@ const MAX_LENGTH: usize = 4096;
 /// The longest LIKE pattern, in characters: the engine compiles it, and must not be able to refuse it.
 const MAX_PATTERN: usize = 128;
 
+/// Words that mean something else than a column to whoever writes them, though the parser takes some of them for names.
+const MEANINGS: [&str; 13] = [
+    "current_catalog",
+    "current_date",
+    "current_groups",
+    "current_path",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+];
+
 /// Checks a filter at load: its grammar, its bindings and, where the columns are known, its types. The error is one line for the author.
 pub fn check_filter(expression: &str, bind: &BTreeMap<String, String>, columns: Option<&[Column]>) -> Result<(), String> {
     let filter = Filter::parse(expression, bind)?;
@@ -234,6 +251,9 @@ fn column(expr: &ast::Expr) -> Result<String, String> {
     match expr {
         ast::Expr::Nested(inner) => column(inner),
         ast::Expr::Identifier(name) if name.quote_style.is_some() => Ok(name.value.clone()),
+        ast::Expr::Identifier(name) if MEANINGS.contains(&name.value.to_lowercase().as_str()) => {
+            Err(format!("`{name}` means who asks, or when, and not a column: bind a value, or quote the name where a column is called so"))
+        }
         ast::Expr::Identifier(name) => Ok(name.value.to_lowercase()),
         other => Err(refused(other)),
     }

@@ -10,7 +10,7 @@ use std::fmt;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use rust_decimal::Decimal;
 
@@ -86,8 +86,13 @@ impl Mask {
 
     /// Whether the mask takes this type.
     pub fn accepts(&self, data_type: &DataType) -> bool {
-        if let DataType::Dictionary(_, values) = data_type {
-            return self.accepts(values);
+        match data_type {
+            DataType::Dictionary(_, values) => return self.accepts(values),
+            // Its fields are masked one by one, and those that the mask does not take are NULL.
+            DataType::Struct(fields) if *self != Self::ReplaceWithNull => {
+                return fields.iter().any(|field| self.accepts(field.data_type()));
+            }
+            _ => {}
         }
         match self {
             Self::ReplaceWithNull => true,
@@ -126,6 +131,15 @@ impl Mask {
     /// Whether a masked column can hold NULLs that the clear one did not.
     pub fn gives_null(&self) -> bool {
         matches!(self, Self::ReplaceWithNull)
+    }
+
+    /// The type of the masked array: the same, but for the fields of a struct, each of which may be NULL.
+    pub fn masked_type(&self, data_type: &DataType) -> DataType {
+        let masked = |field: &FieldRef| Field::new(field.name(), self.masked_type(field.data_type()), true);
+        match data_type {
+            DataType::Struct(fields) if *self != Self::ReplaceWithNull => DataType::Struct(fields.iter().map(masked).collect()),
+            other => other.clone(),
+        }
     }
 
     /// The masked array: same type, same length, NULL where the value was NULL, built from nothing but its result.

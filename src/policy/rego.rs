@@ -17,6 +17,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ const TIME_LIMIT: Duration = Duration::from_millis(50);
 /// Steps of the interpreter between two looks at the clock.
 const STEPS: NonZeroU32 = NonZeroU32::new(64).unwrap();
 /// What one nested expression takes of the stack at most. Builds without optimisation take a lot more.
-const FRAME: usize = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
+const FRAME: usize = if cfg!(debug_assertions) { 32 << 10 } else { 16 << 10 };
 
 /// The Rego of all levels.
 #[derive(Debug, Default)]
@@ -143,9 +144,12 @@ impl Rego {
         let clock = Deadline::start();
         for (level, entitles) in levels {
             let Some((level, Ok(program))) = level.map(|level| (level, &level.program)) else { continue };
-            let all = |answer: &mut Answer| level.ask(program, &input, schema.is_some(), entitles, clock, answer);
             let stack = program.depth.saturating_mul(FRAME);
-            stacker::maybe_grow(stack, stack.saturating_mul(2), || all(&mut answer))?;
+            let ask = || level.ask(program, &input, schema.is_some(), entitles, clock, &mut answer);
+            // A panic of the interpreter must end neither the watch on running queries nor anything else but this.
+            catch_unwind(AssertUnwindSafe(|| stacker::maybe_grow(stack, stack.saturating_mul(2), ask))).unwrap_or_else(|_| {
+                Err(Reason { text: format!("the interpreter failed in the policy {}", level.package), origin: None })
+            })?;
         }
         Ok(answer)
     }

@@ -1,8 +1,9 @@
 //! A second authoriser, to hold the first against.
 //!
 //! It reads the rules of SPEC section 6 off the raw manifest, knows nothing of the catalog's types and shares no line with `policy`: if both
-//! say the same of a hundred thousand cases at random, neither is wrong by itself. What becomes a ground of its own (a grant, a Rego level)
-//! is one more line in [`entitled`] or one more source in [`expected`].
+//! say the same of a hundred thousand cases at random, neither is wrong by itself. Policies in Rego are written here, from rules whose
+//! meaning is known without an interpreter. What becomes a ground of its own (a grant) is one more line in [`entitled`] or one more source
+//! in [`expected`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -151,7 +151,7 @@ struct Receipt {
 
 impl Receipt {
     fn of(gateway: &Gateway, asker: &Asker, target: &PortRef, permit: &Permit) -> Self {
-        let digest = |what: &str, of: String| gateway.receipt(&format!("{what} of {}: {of}", target.product.id));
+        let digest = |what: &str, of: String| gateway.receipt(&asker.principal.domain, &format!("{what} of {}: {of}", target.product.id));
         let masks: Vec<String> = permit.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect();
         Self {
             revision: asker.snapshot.revision_of(&target.product),

@@ -237,7 +237,8 @@ async fn what_one_must_not_know_of_is_missing_in_every_call() {
     assert!(known.await);
     gateway.put_user("ann", "sales", &[], &[]);
     let vault = "SELECT count(*) FROM shop.vault";
-    let stranger = eventually(3 * SECOND, || async { gateway.try_pg("ann", PASSWORD).await.is_ok() && sql(&gateway, "ann", vault).await == "42P01" });
+    let stranger =
+        eventually(3 * SECOND, || async { gateway.try_pg("ann", PASSWORD).await.is_ok() && sql(&gateway, "ann", vault).await == "42P01" });
     assert!(stranger.await);
     let (_, all) = call(&gateway, "sam", "GET", "/access-requests?status=pending", Value::Null).await;
     let id = all["access_requests"][0]["id"].as_str().unwrap();

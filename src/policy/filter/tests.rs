@@ -117,6 +117,75 @@ fn a20_a_policy_that_could_fail_or_be_steered_is_refused() {
     assert!(compiled(&format!("{}consent{}", "(".repeat(200), ")".repeat(200))).is_err());
 }
 
+/// Each of these means one thing to Trino and another to the engine. None may be taken for what it is not.
+#[test]
+fn a_filter_in_another_dialect_is_refused_or_right() {
+    let named = |name: &str| {
+        let schema = Schema::new(vec![Field::new(name, DataType::Utf8, true), Field::new("ID", DataType::Int32, true)]);
+        move |expression: &str| Filter::parse(expression, &bind(&[])).and_then(|f| f.compile(&schema, &principal("claims", &[], None)))
+    };
+    // Even where a column is called so, the word means who asks, or when, to whoever wrote it.
+    for word in [
+        "current_user",
+        "session_user",
+        "user",
+        "current_role",
+        "current_catalog",
+        "current_schema",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "localtime",
+        "localtimestamp",
+    ] {
+        let of = named(word);
+        for expression in
+            [format!("{word} = 'ana'"), format!("'ana' = {word}"), format!("{word} IS NOT NULL"), format!("({word}) IN ('ana')")]
+        {
+            assert!(of(&expression).is_err(), "{expression} became {:?}", of(&expression));
+        }
+        assert!(of(&format!("\"{word}\" = 'ana'")).is_ok(), "quoted, it is the column");
+    }
+    let of = named("name");
+    for expression in [
+        "'****' || substring(name, -3) = '****ana'",
+        "substring(name, -3) = 'ana'",
+        "substr(name, 2) = 'na'",
+        "format('%s', name) = 'ana'",
+        "to_utf8(name) = X'61'",
+        "sha256(to_utf8(name)) = X'00'",
+        "contains(ARRAY['ana'], name)",
+        "element_at(ARRAY[name], 1) = 'ana'",
+        "any_match(ARRAY[name], n -> n = 'ana')",
+        "is_user_in_group('x')",
+        "name = U&'\\0061'",
+        "name = E'a\\nb'",
+        "name = $$ana$$",
+        "name LIKE 'a#_%' ESCAPE '#'",
+        "name LIKE 'a\\_%'",
+        "name ~~ 'a%'",
+        "name IN (VALUES 'ana')",
+        "name = ALL (SELECT 'ana')",
+        "regexp_like(name, '^a')",
+        "try(name = 'ana')",
+        "if(name = 'ana', true, false)",
+        "coalesce(name, 'ana') = 'ana'",
+        "id = 1",
+        "ID = 1",
+        "name = \"ana\"",
+        "name <=> 'ana'",
+        "name != 'ana' AND",
+    ] {
+        assert!(of(expression).is_err(), "{expression} became {:?}", of(expression));
+    }
+    assert_eq!(of("name == 'ana'").unwrap().to_string(), "name = Utf8(\"ana\")", "it means the same everywhere");
+    assert_eq!(of("\"ID\" = 1").unwrap().to_string(), "ID = Int32(1)");
+    assert_eq!(
+        of("name = 'it''s' /* a comment */ AND NAME <> 'x' -- the end").unwrap().to_string(),
+        "name = Utf8(\"it's\") AND name != Utf8(\"x\")"
+    );
+}
+
 #[test]
 fn the_load_time_check_finds_what_a_decision_would_stumble_over() {
     let check = |expression: &str, pairs: &[(&str, &str)]| check_filter(expression, &bind(pairs), Some(&columns()));

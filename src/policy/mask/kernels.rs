@@ -13,11 +13,11 @@ mod time;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, LargeStringBuilder, PrimitiveArray, StringBuilder, StringViewBuilder, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringBuilder, PrimitiveArray, StringBuilder, StringViewBuilder,
+    StructArray, UInt32Array, new_null_array,
 };
-use arrow::compute::{cast, take};
-use arrow::datatypes::DataType;
+use arrow::compute::{cast, nullif, take};
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 
 pub(super) use number::takes_step;
@@ -34,6 +34,9 @@ pub(super) fn apply(mask: &Mask, array: &ArrayRef, keys: &MaskKeys) -> Result<Ar
         let plain = apply(mask, &cast(array, values)?, keys)?;
         return cast(&plain, data_type);
     }
+    if let (DataType::Struct(_), false) = (data_type, *mask == Mask::ReplaceWithNull) {
+        return structure(mask, array.as_struct(), keys);
+    }
     match mask {
         Mask::ReplaceWithNull => Ok(new_null_array(data_type, array.len())),
         Mask::ToFixedValue => broadcast(&fixed::value(data_type)?, array),
@@ -49,6 +52,23 @@ pub(super) fn apply(mask: &Mask, array: &ArrayRef, keys: &MaskKeys) -> Result<Ar
         Mask::Pseudonym => hash::pseudonym(array, &keys.pseudonym),
         Mask::Round(step) => number::round(array, *step),
     }
+}
+
+/// A struct whose fields are masked, each by the mask where it takes the type, else to NULL. Under a NULL there is nothing to mask.
+fn structure(mask: &Mask, array: &StructArray, keys: &MaskKeys) -> Result<ArrayRef, ArrowError> {
+    let DataType::Struct(fields) = mask.masked_type(array.data_type()) else { return Err(not_taken(array.data_type())) };
+    let gone = array.nulls().map(|nulls| BooleanArray::new(!nulls.inner(), None));
+    let masked = |(column, field): (&ArrayRef, &FieldRef)| {
+        if !mask.accepts(column.data_type()) {
+            return Ok(new_null_array(field.data_type(), column.len()));
+        }
+        match &gone {
+            Some(gone) => apply(mask, &nullif(column, gone)?, keys),
+            None => apply(mask, column, keys),
+        }
+    };
+    let columns = array.columns().iter().zip(&fields).map(masked).collect::<Result<Vec<_>, _>>()?;
+    Ok(Arc::new(StructArray::try_new_with_length(fields, columns, array.nulls().cloned(), array.len())?))
 }
 
 /// One value for every row that has one.

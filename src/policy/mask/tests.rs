@@ -28,7 +28,7 @@ fn a_misspelt_mask_is_told_the_nearest_name() {
 #[test]
 fn a_mask_takes_the_types_that_it_is_defined_for() {
     let decimal = DataType::Decimal128(12, 2);
-    let list = DataType::List(std::sync::Arc::new(arrow::datatypes::Field::new("item", DataType::Int32, true)));
+    let list = DataType::List(std::sync::Arc::new(Field::new("item", DataType::Int32, true)));
     let dictionary = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
     let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let takes = |mask: &str, data_type: &DataType| Mask::parse(mask).unwrap().accepts(data_type);

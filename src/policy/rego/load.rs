@@ -1,6 +1,7 @@
 //! Files to levels: each folder is compiled by itself, and what is wrong with one closes what it guards and nothing else.
 
 use std::collections::BTreeMap;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 
 use regorus::Engine;
@@ -81,7 +82,10 @@ impl Rego {
                 Some(level) => Arc::clone(level),
                 None => {
                     let package = whose.package();
-                    let program = stacker::grow(STACK, || compile(&package, &files));
+                    let program = catch_unwind(|| stacker::grow(STACK, || compile(&package, &files))).unwrap_or_else(|_| {
+                        let origin = files.first().map(|file| Origin { file: file.file.clone(), line: 0, column: 0 });
+                        Err(vec![Reason { text: format!("{UNUSABLE}the interpreter fails to read it"), origin }])
+                    });
                     Arc::new(Level { digest, package: package.join("."), program })
                 }
             };

@@ -230,10 +230,34 @@ impl Product {
         let files = Files { format, folder: &folder, columns, parts: &parts, group, partitioned };
         let partitioning = if partitioned { "partitioning: [{field: region}]" } else { "" };
         let options = if format == "csv" { "options: {header: true}" } else { partitioning };
+        let (policies, rego) =
+            if self.parts > 1 { ("access: restricted".to_owned(), Some(self.rego(columns))) } else { (self.yaml(columns), None) };
+        let builder = match rego {
+            Some(text) => builder.catalog_file(&format!("{folder}/policies/a.rego"), &text),
+            None => builder,
+        };
+        files.write(builder.product(&manifest(&self.name, format, options, columns, &policies)))
+    }
+
+    fn yaml(&self, columns: &Columns) -> String {
         let filter = self.filter.map(|filter| format!("{{expression: \"{}\", bind: {{{}}}}}", filter.expression, filter.bind));
         let masks: Vec<String> = self.masks.iter().map(|(at, mask)| format!("{{column: {}, mask: \"{mask}\"}}", columns[*at].0)).collect();
-        let policies = format!("access: restricted\n    rowFilters: [{}]\n    masks: [{}]", filter.unwrap_or_default(), masks.join(", "));
-        files.write(builder.product(&manifest(&self.name, format, options, columns, &policies)))
+        format!("access: restricted\n    rowFilters: [{}]\n    masks: [{}]", filter.unwrap_or_default(), masks.join(", "))
+    }
+
+    /// The same said by a policy in Rego.
+    fn rego(&self, columns: &Columns) -> String {
+        let filter = self.filter.iter().map(|filter| {
+            let bind: std::collections::BTreeMap<_, _> = filter.bind.split_once(": ").into_iter().collect();
+            format!("row_filters contains {}\n", serde_json::json!({"expression": filter.expression, "bind": bind}))
+        });
+        let mask = |(at, mask): &(usize, &str)| {
+            format!(
+                "column_masks contains {{\"column\": c.name, \"mask\": \"{mask}\"}} if {{ some c in input.columns; c.name == \"{}\" }}\n",
+                columns[*at].0
+            )
+        };
+        format!("package mesh.product.hr.{}\n\n{}", self.name, filter.chain(self.masks.iter().map(mask)).collect::<String>())
     }
 
     /// The visible rows of each file, with this side's masked values, and this side's hidden rows among them and in files of their own.

@@ -1,6 +1,6 @@
 use super::*;
 use arrow::array::*;
-use arrow::datatypes::{Int32Type, TimeUnit, UInt16Type};
+use arrow::datatypes::{Field, Int32Type, TimeUnit, UInt16Type};
 use proptest::prelude::*;
 
 fn keys() -> MaskKeys {
@@ -8,8 +8,9 @@ fn keys() -> MaskKeys {
 }
 
 fn masked(mask: &str, array: ArrayRef) -> ArrayRef {
-    let masked = Mask::parse(mask).unwrap().apply(&array, &keys()).unwrap();
-    assert_eq!(masked.data_type(), array.data_type(), "{mask} keeps the type");
+    let parsed = Mask::parse(mask).unwrap();
+    let masked = parsed.apply(&array, &keys()).unwrap();
+    assert_eq!(*masked.data_type(), parsed.masked_type(array.data_type()), "{mask} keeps the type");
     assert_eq!(masked.len(), array.len(), "{mask} keeps the length");
     masked
 }
@@ -294,4 +295,95 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_mask_on_a_struct_masks_its_fields_and_hides_those_that_it_does_not_take() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![Some("secret one"), Some("secret two"), None]));
+    let age: ArrayRef = Arc::new(Int32Array::from(vec![41, 42, 43]));
+    let street: ArrayRef = Arc::new(StringArray::from(vec!["Elm 1", "Oak 2", "Ash 3"]));
+    let inner: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(Field::new("street", DataType::Utf8, false)), street)]));
+    let fields = vec![
+        Field::new("name", DataType::Utf8, true),
+        Field::new("age", DataType::Int32, false),
+        Field::new("address", inner.data_type().clone(), false),
+    ];
+    let nulls = arrow::buffer::NullBuffer::from(vec![true, false, true]);
+    let person: ArrayRef = Arc::new(StructArray::new(fields.into(), vec![text, age, inner], Some(nulls)));
+    let mask = Mask::parse("show-last-4").unwrap();
+    let out = masked("show-last-4", Arc::clone(&person));
+    assert_eq!(*out.data_type(), mask.masked_type(person.data_type()));
+    let out = out.as_struct();
+    assert_eq!(shown(Arc::clone(out.column(0))), ["xxxxxx one", "NULL", "NULL"], "what is under a NULL is gone");
+    assert_eq!(out.column(1).null_count(), 3, "a number is no text");
+    let address = out.column(2).as_struct();
+    assert_eq!(shown(Arc::clone(address.column(0))), ["xlm 1", "NULL", "xsh 3"]);
+    assert!(out.is_valid(0) && out.is_null(1) && out.is_valid(2));
+    for mask in ["email", "pseudonym", "mask-to-fixed-value", "sha-256-global", "replace-with-null", "constant:7"] {
+        let out = masked(mask, Arc::clone(&person));
+        let mut bytes = Vec::new();
+        let mut writer = arrow::ipc::writer::StreamWriter::try_new(
+            &mut bytes,
+            &arrow::datatypes::Schema::new(vec![Field::new("p", out.data_type().clone(), true)]),
+        )
+        .unwrap();
+        let schema = Arc::new(arrow::datatypes::Schema::new(vec![Field::new("p", out.data_type().clone(), true)]));
+        writer.write(&RecordBatch::try_new(schema, vec![out]).unwrap()).unwrap();
+        writer.finish().unwrap();
+        for clear in ["secret", "Elm", "Oak", "Ash"] {
+            assert!(!bytes.windows(clear.len()).any(|window| window == clear.as_bytes()), "{mask} leaves {clear}");
+        }
+    }
+    let numbers: ArrayRef = Arc::new(StructArray::from(vec![(
+        Arc::new(Field::new("n", DataType::Int16, false)),
+        Arc::new(Int16Array::from(vec![1])) as ArrayRef,
+    )]));
+    assert!(!mask.accepts(numbers.data_type()), "a mask that takes nothing of it is a mistake");
+}
+
+#[test]
+fn a_mask_gives_the_same_on_every_spelling_of_a_type() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("(555) 010-9999"), Some("a@corp.example"), None, Some("")]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(b"one"), None, Some(b"")]));
+    let days: ArrayRef = Arc::new(TimestampSecondArray::from(vec![Some(1_700_000_000), None, Some(-1)]));
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8));
+    let kinds = [
+        (texts, vec![DataType::LargeUtf8, DataType::Utf8View, dictionary]),
+        (bytes, vec![DataType::LargeBinary, DataType::BinaryView]),
+        (
+            days,
+            vec![
+                DataType::Timestamp(TimeUnit::Millisecond, None),
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                DataType::Timestamp(TimeUnit::Nanosecond, None),
+            ],
+        ),
+    ];
+    let mut seen = 0;
+    for (name, mask) in super::super::PLAIN {
+        for (array, others) in &kinds {
+            for other in others {
+                assert_eq!(mask.accepts(array.data_type()), mask.accepts(other), "{name} {other}");
+                // 64 bits of nanoseconds do not reach the year 9999.
+                let too_far = mask == Mask::ToFixedValue && matches!(other, DataType::Timestamp(TimeUnit::Nanosecond, _));
+                if !mask.accepts(other) || too_far {
+                    continue;
+                }
+                let plain = |array: &ArrayRef| match other {
+                    DataType::Timestamp(_, zone) => {
+                        let seconds = cast(array, &DataType::Timestamp(TimeUnit::Second, zone.clone())).unwrap();
+                        shown(cast(&seconds, &DataType::Int64).unwrap())
+                    }
+                    DataType::LargeBinary | DataType::BinaryView => shown(cast(array, &DataType::Binary).unwrap()),
+                    _ => shown(cast(array, &DataType::Utf8).unwrap()),
+                };
+                let one = masked(name, Arc::clone(array));
+                let same = masked(name, cast(array, other).unwrap());
+                assert_eq!(same.data_type(), other, "{name}");
+                assert_eq!(plain(&one), plain(&same), "{name} {other}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 25, "{seen}");
 }
