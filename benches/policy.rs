@@ -143,6 +143,7 @@ impl World {
             revision: &self.snapshot.revision,
             region: Some("eu"),
             circumstances: &self.circumstances,
+            grants: &[],
         }
     }
 }

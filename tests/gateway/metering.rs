@@ -445,7 +445,7 @@ async fn the_report_reads_the_journal_beside_a_gateway_that_runs() {
 }
 
 #[tokio::test]
-async fn a_budget_that_blocks_refuses_the_read_that_would_pass_it_on_either_door() {
+async fn d2_a_budget_that_blocks_refuses_the_read_that_would_pass_it_on_either_door() {
     let yaml = |monthly: &str| {
         format!(
             "apiVersion: datamesh.io/v1\nkind: Domain\nmetadata: {{name: sales}}\nspec:\n  owner: {{team: s, contact: s@test.example}}\n  \

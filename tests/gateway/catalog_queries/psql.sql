@@ -201,8 +201,8 @@ ORDER BY 1,2;
 -- => Schema | Name | Type | Owner
 -- => audit | access | table | meshgate
 -- => audit | decisions | table | meshgate
--- => claims | claims_enriched | table | claims
--- => (76 rows)
+-- => audit | statements | table | meshgate
+-- => (78 rows)
 
 -- name: \dt+ claims.*
 SELECT n.nspname as "Schema",
