@@ -156,8 +156,10 @@ fn start() -> Result<QueryStart> {
         protocol: Protocol::Postgres,
         application_name: Some("bench".into()),
         statement_digest: "0".repeat(64),
+        statement: None,
         queued_ms: 0,
         price: Some((price, "USD".into())),
         max_scan_bytes: None,
+        budget: None,
     })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use meshgate::catalog::{Catalog, PortRef, Snapshot};
+use meshgate::catalog::{Catalog, Domain, PortRef, Snapshot};
 use meshgate::id::{DomainName, GroupName, PrincipalName};
 use meshgate::identity::Principal;
 use meshgate::policy::{Circumstances, Decision, Decisions, Request, decide};
@@ -95,6 +95,7 @@ fn measure(rounds: u32, ask: impl Fn() -> Decision) -> Result<f64> {
 /// A mesh with one product, and somebody who reads it.
 struct World {
     snapshot: Snapshot,
+    domain: Arc<Domain>,
     target: PortRef,
     schema: SchemaRef,
     principal: Principal,
@@ -128,9 +129,11 @@ impl World {
             domain: DomainName::new("pricing")?,
             groups: ["analysts", "dp-claims-wide-reader", "pricing-team"].map(GroupName::new).into_iter().collect(),
             attributes: [("region".to_owned(), "eu".to_owned())].into(),
+            token: None,
         };
         let circumstances = Circumstances { purpose: None, protocol: "postgres", application_name: Some("bench".into()) };
-        Ok(Self { snapshot, target, schema, principal, circumstances })
+        let domain = snapshot.domains.get(&target.product.id.domain).cloned().ok_or("no domain")?;
+        Ok(Self { snapshot, domain, target, schema, principal, circumstances })
     }
 
     fn request(&self) -> Request<'_> {
@@ -138,7 +141,7 @@ impl World {
             principal: &self.principal,
             target: &self.target,
             mesh: &self.snapshot.mesh,
-            domain: &self.snapshot.domains[&self.target.product.id.domain],
+            domain: &self.domain,
             rego: &self.snapshot.rego,
             revision: &self.snapshot.revision,
             region: Some("eu"),
@@ -151,7 +154,7 @@ impl World {
 fn manifest() -> String {
     let column = |number: usize| match number {
         0 => "        - {name: region, type: text}\n".to_owned(),
-        _ if number % 10 == 0 => format!("        - {{name: c{number}, type: text, classification: PII.NationalID}}\n"),
+        _ if number.is_multiple_of(10) => format!("        - {{name: c{number}, type: text, classification: PII.NationalID}}\n"),
         _ => format!("        - {{name: c{number}, type: bigint}}\n"),
     };
     let columns: String = (0..COLUMNS).map(column).collect();

@@ -68,7 +68,8 @@ impl Term {
 /// `30d`, `12h`, `90s`: the largest unit that leaves no rest.
 pub(super) fn duration_text(time: Duration) -> String {
     let seconds = time.as_secs();
-    let (unit, name) = [(86_400, "d"), (3_600, "h"), (60, "m")].into_iter().find(|(unit, _)| seconds % unit == 0).unwrap_or((1, "s"));
+    let (unit, name) =
+        [(86_400, "d"), (3_600, "h"), (60, "m")].into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit)).unwrap_or((1, "s"));
     format!("{}{name}", seconds / unit)
 }
 

@@ -47,9 +47,9 @@ impl Gateway {
     /// The newest version of a product that the session's principal may know of; what they must not know of is missing.
     pub fn known_product(&self, session: &Session, id: &ProductId) -> Result<Arc<ProductVersion>> {
         let asker = self.asker(session)?;
-        let versions = asker.snapshot.products.get(id).into_iter().flat_map(|product| product.versions.values().rev());
+        let mut versions = asker.snapshot.products.get(id).into_iter().flat_map(|product| product.versions.values().rev());
         let known = |version: &&Arc<ProductVersion>| may_know_of(&asker, &PortRef { product: Arc::clone(version), port: 0 });
-        versions.cloned().find(|version| known(&version)).ok_or_else(|| policy::undefined_table(&id.to_string()))
+        versions.find(|version| known(version)).cloned().ok_or_else(|| policy::undefined_table(&id.to_string()))
     }
 
     /// What would be decided about a query. Everybody may ask about themselves; stewards of the product's domain and administrators of the

@@ -25,6 +25,8 @@ async fn meshes_that_differ_in_what_is_hidden_give_their_reader_the_same_bytes()
     let seeds = (0..wanted.div_ceil(PER_SEED)).map(|seed| (first.unwrap_or(1) + seed) as u64);
     let mut runs = futures::stream::iter(seeds).map(|seed| pairs::run(seed, PER_SEED)).buffered(AT_ONCE);
     while let Some(findings) = runs.next().await {
+        // A long run tells at once.
+        findings.leaks.iter().for_each(|leak| println!("LEAK {leak}"));
         all.add(findings);
         if all.pairs.is_multiple_of(10_000) {
             println!("{} pairs in {:?}, {} leaks", all.pairs, begun.elapsed(), all.leaks.len());
