@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::Failure;
+use super::{Failure, Format, written};
 use crate::catalog::{Catalog, Problem, Severity, Snapshot, Status};
 
 /// Validate a catalog without serving it; exit 1 on any error
@@ -17,21 +17,12 @@ pub(super) struct Args {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// One line a problem: file:line:column: error: what is wrong and what would be right
-    Text,
-    /// One JSON document
-    Json,
-}
-
 /// Does what is asked.
 pub(super) fn command(args: &Args) -> Result<(), Failure> {
     match run(&args.catalog, args.format == Format::Json, &mut io::stdout().lock()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed("the catalog has errors")),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::failed(error)),
+        Err(error) => written(Err(error)),
     }
 }
 

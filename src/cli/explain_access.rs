@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::offline::{self, Decided, Offline};
-use super::{Failure, load_config, printable, runtime};
+use super::{Failure, Format, load_config, printable, runtime, written};
 use crate::catalog::PortRef;
 use crate::identity::Principal;
 use crate::identity::users::{UserEntry, make_verifier};
@@ -44,14 +44,6 @@ pub(super) struct Args {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// One JSON document
-    Json,
-}
-
 /// Does what is asked.
 pub(super) fn command(args: &Args) -> Result<(), Failure> {
     let config = load_config(args.config.as_deref())?;
@@ -68,12 +60,10 @@ pub(super) fn command(args: &Args) -> Result<(), Failure> {
     let decided = runtime()?.block_on(offline.decide(&principal, &circumstances, &target, Utc::now()));
     let decided = decided.map_err(|fault| Failure::Failed(explain(&fault)))?;
     let mut out = io::stdout().lock();
-    match args.format {
+    written(match args.format {
         Format::Json => writeln!(out, "{:#}", document(&principal, &target, &decided)),
         Format::Text => text(&principal, &target, &decided, &mut out),
-    }
-    .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-    .map_err(Failure::failed)
+    })
 }
 
 /// Somebody as the command line describes them, checked as a user is.

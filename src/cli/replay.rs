@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use super::offline::Offline;
-use super::{Failure, load_config, printable, runtime};
+use super::{Failure, Format, load_config, printable, runtime, written};
 use crate::catalog::PortRef;
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{DomainName, GroupName, PrincipalName};
@@ -39,14 +39,6 @@ pub(super) struct Args {
     format: Format,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A line a change
-    Text,
-    /// One JSON document
-    Json,
-}
-
 fn moment(text: &str) -> std::result::Result<DateTime<Utc>, String> {
     let day = |text: &str| text.parse::<NaiveDate>().ok().map(|day| day.and_time(NaiveTime::MIN).and_utc());
     let time = text.parse::<DateTime<Utc>>().ok();
@@ -65,12 +57,10 @@ pub(super) fn command(args: &Args) -> std::result::Result<(), Failure> {
     let offline = Offline::open(&config, &args.policy)?;
     let report = runtime()?.block_on(replay(&offline, recorded));
     let mut out = io::stdout().lock();
-    match args.format {
+    written(match args.format {
         Format::Json => writeln!(out, "{:#}", report.document()),
         Format::Text => report.text(&mut out),
-    }
-    .or_else(|error| if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
-    .map_err(Failure::failed)
+    })
 }
 
 /// What was decided, as often as it was.
