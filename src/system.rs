@@ -28,6 +28,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::sqlparser::ast::Statement;
 
+pub use self::rewrite::ResultNames;
 pub use self::shape::PG_TYPE;
 pub use self::types::{PgTypePlanner, regproc_name, type_of};
 use self::world::World;
@@ -109,4 +110,9 @@ pub fn is_function(name: &str) -> bool {
 /// `information_schema`, or that have none: it takes liberties that are right for those alone.
 pub fn rewrite(statement: &mut Statement) {
     rewrite::statement(statement);
+}
+
+/// What PostgreSQL calls the columns of a statement's result. Asked before [`rewrite`], which needs names of its own.
+pub fn result_names(statement: &Statement) -> ResultNames {
+    ResultNames::of(statement)
 }

@@ -17,6 +17,7 @@ use crate::id::{PolicyRevision, PortId, QueryId};
 use crate::metering::{Account, DecisionRecord, DecisionRequest, Meter};
 use crate::policy::{self, Decision, Denial, Permit};
 use crate::ports::OpenPort;
+use crate::system::ResultNames;
 
 use super::resolve::{Asker, Resolved, Target, undefined};
 use super::{Gateway, Notice, Session};
@@ -39,6 +40,7 @@ pub(crate) struct Authorised {
     pub(super) tables: Vec<(TableReference, Target)>,
     pub(super) functions: Vec<String>,
     pub(super) parameters: usize,
+    pub(super) names: ResultNames,
     pub(super) grants: BTreeMap<PortId, Granted>,
 }
 
@@ -71,6 +73,7 @@ impl Resolved {
             tables: self.tables,
             functions: self.functions,
             parameters: self.parameters,
+            names: self.names,
             grants,
         })
     }

@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
@@ -108,9 +109,9 @@ impl MeteredRows {
         books: OpenBooks,
         deadline: Option<Instant>,
     ) -> Self {
-        let Planned { physical, task, notices, permits: _ } = planned;
+        let Planned { physical, schema, task, notices, permits: _ } = planned;
         let result = match explain {
-            None => execute_stream(physical, task),
+            None => execute_stream(physical, task).map(|stream| called(stream, schema)),
             Some(explain) => Ok(explain.stream(physical, task)),
         };
         let stop = Box::pin(entry.stop().token().clone().cancelled_owned());
@@ -149,6 +150,20 @@ impl MeteredRows {
     pub fn notices(&self) -> &[Notice] {
         &self.notices
     }
+}
+
+/// The same rows under the columns' names for readers.
+fn called(stream: SendableRecordBatchStream, schema: SchemaRef) -> SendableRecordBatchStream {
+    if stream.schema() == schema {
+        return stream;
+    }
+    let to = Arc::clone(&schema);
+    let renamed = stream.map(move |batch| {
+        let batch = batch?;
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&to), batch.columns().to_vec(), &rows)?)
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, renamed))
 }
 
 impl Running {
@@ -271,6 +286,6 @@ impl Explain {
             Ok(RecordBatch::try_new(Self::schema(), vec![lines])?)
         };
         let stream = futures::stream::once(rows);
-        Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(Self::schema(), stream))
+        Box::pin(RecordBatchStreamAdapter::new(Self::schema(), stream))
     }
 }

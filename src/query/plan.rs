@@ -228,9 +228,9 @@ impl Drafted {
         Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
     }
 
-    /// The result's columns.
+    /// The result's columns, called what PostgreSQL calls them.
     pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::new(self.plan.schema().as_arrow().clone())
+        self.governed.names.call(self.plan.schema().as_arrow())
     }
 
     /// Puts the parameters in as values; the text of the statement is never touched.
@@ -257,7 +257,8 @@ impl Drafted {
         let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
         let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
         let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
-        Ok(Planned { physical, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
+        let schema = governed.names.call(&physical.schema());
+        Ok(Planned { physical, schema, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
     }
 }
 
@@ -287,6 +288,8 @@ fn cast_parameter(value: &ScalarValue, to: &DataType) -> Result<ScalarValue> {
 #[derive(Debug)]
 pub(crate) struct Planned {
     pub(super) physical: Arc<dyn ExecutionPlan>,
+    /// The result's columns, as readers know them.
+    pub(super) schema: SchemaRef,
     pub(super) task: Arc<TaskContext>,
     pub(super) notices: Vec<Notice>,
     pub(super) permits: Vec<(PortRef, OpenPort, Permit)>,

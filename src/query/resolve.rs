@@ -72,12 +72,15 @@ pub(crate) struct Resolved {
     pub(super) functions: Vec<String>,
     /// How many parameters it was written with: a client binds them all, also those that a bridge made needless.
     pub(super) parameters: usize,
+    /// What the result's columns are called.
+    pub(super) names: system::ResultNames,
 }
 
 impl Resolved {
     /// Looks every table of `statement` up.
     pub(crate) fn new(asker: Asker, mut statement: ast::Statement) -> Result<Self> {
         let parameters = parameters_of(&statement);
+        let names = system::result_names(&statement);
         let found: Vec<_> = references(&statement)?.iter().filter_map(|reference| find(&asker, reference)).collect();
         if found.iter().all(Target::is_catalog) {
             // Also what this leaves without a meaning may be a catalog's: functions in FROM are named like tables.
@@ -89,7 +92,7 @@ impl Resolved {
             tables.push((reference, target));
         }
         let functions = functions_of(&statement);
-        Ok(Self { asker, statement, tables, functions, parameters })
+        Ok(Self { asker, statement, tables, functions, parameters, names })
     }
 
     /// Whether any product is read: such a statement takes a slot of its domain.

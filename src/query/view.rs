@@ -27,6 +27,7 @@ use super::{Gateway, Notice, Session};
 pub(crate) struct Governed {
     pub(super) statement: ast::Statement,
     pub(super) parameters: usize,
+    pub(super) names: system::ResultNames,
     pub(super) tables: HashMap<TableReference, Arc<dyn TableProvider>>,
     pub(super) session_functions: Vec<Arc<ScalarUDF>>,
     pub(super) scope: Arc<Scope>,
@@ -59,6 +60,7 @@ impl Authorised {
         Ok(Governed {
             statement: self.statement,
             parameters: self.parameters,
+            names: self.names,
             tables,
             session_functions: viewer.as_ref().map(system::functions).unwrap_or_default(),
             scope,

@@ -11,12 +11,15 @@
 mod ast;
 mod expressions;
 mod fold;
+mod names;
 mod output;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, VisitMut, VisitorMut};
+
+pub use self::names::ResultNames;
 
 /// Empty common table expressions are found one after the other; more in a row than this are left to the planner.
 const ROUNDS: usize = 8;

@@ -233,6 +233,10 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
             Err(Halt::Fault(fault)) => {
                 self.fail(&fault);
                 self.skipping = !is_simple && !is_sync;
+                // The Flush that a client waits for is skipped, too: asyncpg sends its Sync only when it has heard of the error.
+                if self.skipping {
+                    self.flush().await?;
+                }
             }
             Err(halt) => return Err(halt),
         }

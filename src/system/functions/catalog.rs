@@ -105,7 +105,20 @@ pub(super) const DEFS: &[Def] = &[
     Def::new("regroleout", (1, 1), "text", |world, row| {
         write(row, |oid| world.roles().iter().find(|found| found.oid == oid).map(|found| quote_ident(&found.name)))
     }),
+    Def::new("pg_series", (2, 2), "_int4", pg_series),
 ];
+
+/// As many as a table may have columns, which is what clients count.
+const LONGEST_SERIES: i64 = 1600;
+
+/// The numbers of `FROM generate_series(first, last)` in a client's question about the catalogs.
+fn pg_series(_: &World, row: &Row<'_>) -> Result<Cell<'static>, Fault> {
+    let (Some(first), Some(last)) = (row.int(0), row.int(1)) else { return Ok(Cell::Null) };
+    if last.saturating_sub(first) >= LONGEST_SERIES {
+        return Err(Fault::new(ErrorKind::ProgramLimit, format!("a series of more than {LONGEST_SERIES} numbers is not supported")));
+    }
+    Ok(Cell::List((first..=last).map(Cell::Int).collect()))
+}
 
 fn argument(row: &Row<'_>) -> String {
     row.text(0).unwrap_or_default()

@@ -322,16 +322,20 @@ fn is_catalog(factor: &TableFactor) -> bool {
     matches!(factor, TableFactor::Table { name, args: None, .. } if ast::catalog_name(name).is_some_and(|name| listed(&name)))
 }
 
-/// `FROM current_schema()`: a function that gives one value is a subquery of one row.
+/// `FROM current_schema()`: a function that gives one value is a subquery of one row. `FROM generate_series(1, 3)` is one of as many rows.
 pub(super) fn table_factor(factor: &mut TableFactor) {
     let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return };
-    let Some(function) = ast::catalog_name(name).filter(|name| functions::is_known(name)) else { return };
+    let Some(function) = ast::catalog_name(name).filter(|name| name == "generate_series" || functions::is_known(name)) else { return };
     let arguments = args.args.iter().filter_map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     });
     let column = alias.as_ref().map_or_else(|| Ident::new(function.as_str()), |alias| alias.name.clone());
-    let item = SelectItem::ExprWithAlias { expr: ast::call(&function, arguments.collect()), alias: column.clone() };
+    let call = match function.as_str() {
+        "generate_series" => ast::call("unnest", vec![ast::call("pg_series", arguments.collect())]),
+        function => ast::call(function, arguments.collect()),
+    };
+    let item = SelectItem::ExprWithAlias { expr: call, alias: column.clone() };
     let mut alias = alias.clone();
     if alias.is_none() {
         alias = Some(TableAlias { explicit: true, name: column, columns: Vec::new(), at: None });

@@ -1,12 +1,12 @@
 //! Relations that are empty for everybody make what joins them empty: indexes, constraints, policies, triggers, sequences, publications.
 //! Such a query becomes one without tables that gives the same columns and no row, whatever its expressions need.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DataType, Expr, GroupByExpr, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    TableFactor, TableWithJoins, Value,
+    BinaryOperator, DataType, Expr, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator,
+    SetQuantifier, TableFactor, TableWithJoins, Value,
 };
 
 use super::Pass;
@@ -175,11 +175,13 @@ pub(super) fn select(select: &mut Select, pass: &Pass) {
         select.selection = Some(ast::boolean(false));
         return;
     }
+    // `ic.relname, tc.relname` were told apart by their tables, which are gone.
+    let mut taken: HashSet<String> = select.projection.iter().filter_map(alias_of).collect();
     let items = select.projection.iter().map(|item| match item {
         SelectItem::ExprWithAlias { expr, alias } => SelectItem::ExprWithAlias { expr: ast::null(type_of(expr)), alias: alias.clone() },
         SelectItem::UnnamedExpr(expr) => {
-            let alias = super::output::name_of(expr).unwrap_or_else(|| "?column?".to_owned());
-            let alias = datafusion::sql::sqlparser::ast::Ident::with_quote('"', alias);
+            let name = super::names::name_of(expr).unwrap_or_else(|| "?column?".to_owned());
+            let alias = Ident::with_quote('"', super::output::free(name, &mut taken));
             SelectItem::ExprWithAlias { expr: ast::null(type_of(expr)), alias }
         }
         other => other.clone(),
@@ -187,6 +189,13 @@ pub(super) fn select(select: &mut Select, pass: &Pass) {
     let mut made = ast::select(items.collect());
     made.selection = Some(ast::boolean(false));
     *select = made;
+}
+
+fn alias_of(item: &SelectItem) -> Option<String> {
+    match item {
+        SelectItem::ExprWithAlias { alias, .. } => Some(ast::folded(alias)),
+        _ => None,
+    }
 }
 
 /// Drops what an empty query does not need: its order, which may speak of what is gone, and empty arms of a UNION ALL.

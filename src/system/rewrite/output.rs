@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, DataType, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
+    DataType, Expr, GroupByExpr, Ident, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Statement, Value,
 };
 
+use super::names::name_of;
 use super::{ast, expressions};
-use crate::system::types;
 
 /// Names every column that PostgreSQL would name by its expression, and numbers the second of two names.
 pub(super) fn name_columns(select: &mut Select) {
@@ -61,7 +61,7 @@ fn repeated(expr: &Expr, wild: &[Option<String>]) -> bool {
     wild.iter().any(|table| table.is_none() || *table == of)
 }
 
-fn free(name: String, taken: &mut HashSet<String>) -> String {
+pub(super) fn free(name: String, taken: &mut HashSet<String>) -> String {
     let mut free = name.clone();
     let mut number = 2;
     while !taken.insert(free.clone()) {
@@ -69,71 +69,6 @@ fn free(name: String, taken: &mut HashSet<String>) -> String {
         number += 1;
     }
     free
-}
-
-/// What PostgreSQL calls a column that is this expression.
-pub(super) fn name_of(expr: &Expr) -> Option<String> {
-    named(expr).map(|(name, _)| name)
-}
-
-/// The name, and whether it holds against the type of a cast or the word `case` around it, as a column's or a function's does.
-fn named(expr: &Expr) -> Option<(String, bool)> {
-    let strong = |name: &str| Some((name.to_owned(), true));
-    match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ast::column(expr).map(|name| (name, true)),
-        Expr::Function(_) => ast::called(expr).map(|name| (shown_function(&name).to_owned(), true)),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => named(inner),
-        Expr::Cast { expr: inner, data_type, .. } => {
-            let inner = named(inner);
-            inner.clone().filter(|(_, strong)| *strong).or_else(|| type_name(data_type).map(|name| (name, false))).or(inner)
-        }
-        Expr::Case { else_result, .. } => {
-            let inner = else_result.as_deref().and_then(named).filter(|(_, strong)| *strong);
-            inner.or_else(|| Some(("case".to_owned(), false)))
-        }
-        Expr::Exists { .. } => strong("exists"),
-        Expr::Subquery(query) => match ast::only_select(query)?.projection.first()? {
-            SelectItem::ExprWithAlias { alias, .. } => Some((ast::folded(alias), true)),
-            SelectItem::UnnamedExpr(expr) => named(expr).map(|(name, _)| (name, true)),
-            _ => None,
-        },
-        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
-            Some(AccessExpr::Dot(field)) => ast::column(field).map(|name| (name, true)),
-            _ => named(root),
-        },
-        Expr::Array(_) => strong("array"),
-        Expr::Substring { .. } => strong("substring"),
-        Expr::Trim { .. } => strong("btrim"),
-        Expr::Position { .. } => strong("position"),
-        Expr::Extract { .. } => strong("extract"),
-        _ => None,
-    }
-}
-
-/// A function that a cast or an array became is named by what it was.
-fn shown_function(name: &str) -> &str {
-    match name {
-        "pg_text_array" => "array",
-        "regclassin" | "regclassout" => "regclass",
-        "regtypein" | "regtypeout" => "regtype",
-        "regprocin" | "regprocout" => "regproc",
-        "regnamespacein" | "regnamespaceout" => "regnamespace",
-        "regrolein" | "regroleout" => "regrole",
-        other => other,
-    }
-}
-
-fn type_name(data_type: &DataType) -> Option<String> {
-    match data_type {
-        DataType::Custom(name, _) => types::type_name(name),
-        DataType::Text => Some("text".to_owned()),
-        DataType::Varchar(_) | DataType::CharacterVarying(_) => Some("varchar".to_owned()),
-        DataType::Int(_) | DataType::Integer(_) | DataType::Int4(_) => Some("int4".to_owned()),
-        DataType::BigInt(_) | DataType::Int8(_) => Some("int8".to_owned()),
-        DataType::SmallInt(_) | DataType::Int2(_) => Some("int2".to_owned()),
-        DataType::Bool | DataType::Boolean => Some("bool".to_owned()),
-        _ => None,
-    }
 }
 
 /// Finishes the outermost result: `reg…` values are shown by name, as PostgreSQL writes them, and rows come in the order in which
