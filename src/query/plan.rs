@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
 use datafusion::datasource::{cte_worktable, provider_as_source};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
@@ -212,9 +212,10 @@ fn parameter_field(index: usize, data_type: &DataType) -> FieldRef {
 }
 
 impl Drafted {
-    /// The parameters' types, `$1` first. One that nothing determines is text, as in PostgreSQL.
+    /// The parameters' types, `$1` first. `$1::date` is a date; one that nothing determines is text, as in PostgreSQL.
     pub(crate) fn parameters(&self) -> Result<Vec<DataType>> {
         let mut types = BTreeMap::new();
+        let cast = cast_parameters(&self.plan).map_err(fault_of)?;
         for (name, data_type) in self.plan.get_parameter_types().map_err(fault_of)? {
             let number: usize = name
                 .trim_start_matches('$')
@@ -222,7 +223,7 @@ impl Drafted {
                 .ok()
                 .filter(|number| (1..=u16::MAX.into()).contains(number))
                 .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
-            types.insert(number, data_type.unwrap_or(DataType::Utf8));
+            types.insert(number, data_type.or_else(|| cast.get(&name).cloned()).unwrap_or(DataType::Utf8));
         }
         let count = types.last_key_value().map_or(0, |(last, _)| *last).max(self.governed.parameters);
         Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
@@ -270,6 +271,24 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>
         Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
     });
     plan.map(|plan| plan.data)
+}
+
+/// Parameters that are cast where they stand, by name: a client that is told `text` for `$1::date` sends no date.
+fn cast_parameters(plan: &LogicalPlan) -> EngineResult<HashMap<String, DataType>> {
+    let mut types = HashMap::new();
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Cast(cast) = expr
+                    && let Expr::Placeholder(parameter) = cast.expr.as_ref()
+                {
+                    types.entry(parameter.id.clone()).or_insert_with(|| cast.field.data_type().clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(types)
 }
 
 /// A parameter in the type that the statement wants it in.

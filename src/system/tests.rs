@@ -150,6 +150,7 @@ async fn ask_with(context: &SessionContext, sql: &str, parameters: Vec<ScalarVal
     let mut parsed = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|fault| fault.to_string())?;
     assert_eq!(parsed.len(), 1, "one statement at a time");
     let mut statement = parsed.remove(0);
+    let names = result_names(&statement);
     rewrite(&mut statement);
     let rewritten = statement.to_string();
     let run = async {
@@ -159,7 +160,7 @@ async fn ask_with(context: &SessionContext, sql: &str, parameters: Vec<ScalarVal
             plan = plan.with_param_values(ParamValues::List(values))?;
         }
         let frame = context.execute_logical_plan(plan).await?;
-        let columns: Vec<String> = frame.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let columns = names.call(frame.schema().as_arrow()).fields().iter().map(|field| field.name().clone()).collect();
         Ok::<_, datafusion::common::DataFusionError>((columns, frame.collect().await?))
     };
     let (columns, batches) = run.await.map_err(|fault: datafusion::common::DataFusionError| format!("{fault}\n  {rewritten}"))?;

@@ -1,12 +1,13 @@
 """ADBC for Flight SQL: login, statements, prepared statements, listings, sessions, cancelling, and what each reader sees."""
 
+import importlib.metadata
 import threading
 import time
 import warnings
 
 import adbc_driver_flightsql.dbapi as flightsql
 
-from mesh import FRAUD, PASSWORD, check, check_fraud, check_personas, flight_uri, same
+from mesh import FRAUD, PASSWORD, check, check_fraud, check_personas, flight_uri, passed, same
 
 warnings.filterwarnings("ignore", message="Cannot disable autocommit")
 
@@ -101,4 +102,4 @@ with connect("claims_engineer") as connection, connection.cursor() as cursor:
     except flightsql.Error as error:
         check(time.monotonic() - started < 20, f"a cancelled query ends: {error}")
     same(rows("claims_engineer", "SELECT 1"), [(1,)], "and the door goes on")
-print("ok")
+passed("ADBC for Flight SQL", importlib.metadata.version("adbc-driver-flightsql"), "login, statements, twelve parameters, listings, sessions, cancel, codes", cannot="adbc_ingest: a write")

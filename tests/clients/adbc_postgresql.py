@@ -1,8 +1,10 @@
 """ADBC for PostgreSQL: results through COPY in binary, parameters, listings, and what each reader sees."""
 
+import importlib.metadata
+
 import adbc_driver_postgresql.dbapi as postgresql
 
-from mesh import FRAUD, check, check_fraud, check_personas, postgres_uri, same
+from mesh import FRAUD, check, check_fraud, check_personas, passed, postgres_uri, same
 
 
 def rows(user: str, sql: str) -> list:
@@ -46,4 +48,4 @@ with postgresql.connect(postgres_uri("claims_engineer")) as connection:
     }
     check(listed.get("claims_enriched", [])[:2] == ["claim_id", "policy_id"], f"tables and columns are listed: {sorted(listed)}")
     check(connection.adbc_get_table_schema("claims_enriched", db_schema_filter="claims").field("claim_id").type == "int64", "a table's schema is read")
-print("ok")
+passed("ADBC for PostgreSQL", importlib.metadata.version("adbc-driver-postgresql"), "COPY in binary, parameters, catalog listings", cannot="adbc_ingest: a write")

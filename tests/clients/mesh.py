@@ -1,5 +1,6 @@
 """What all client scripts share: where the demo listens, who its readers are, the queries, and checks that say what they promise."""
 
+import json
 import os
 
 PASSWORD = "demo"
@@ -19,6 +20,9 @@ WHERE f.score > 0.5
 ORDER BY f.score DESC, c.claim_id, f.model
 LIMIT 50
 """
+
+# Runs until it is cancelled.
+ENDLESS = "SELECT count(*) FROM " + ", ".join(f"claims.claims_enriched {name}" for name in "abcdefg")
 
 # Each product with the columns that put its rows in one order.
 PRODUCTS = {
@@ -41,6 +45,11 @@ def postgres_uri(user: str, scheme: str = "postgresql") -> str:
 
 def flight_uri() -> str:
     return f"grpc://{FLIGHT}"
+
+
+def passed(client: str, version: str, exercised: str, cannot: str = "") -> None:
+    """Says that a client passed, for the table in docs/clients.md. `cannot` is what it cannot have here, and why."""
+    print(json.dumps({"client": client, "version": version, "exercised": exercised, "cannot": cannot}), flush=True)
 
 
 def check(condition: object, promise: str) -> None:

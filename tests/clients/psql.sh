@@ -70,4 +70,5 @@ has "$(PGPASSWORD=wrong as nobody_at_all -c 'SELECT 1' 2>&1 || true)" 'password 
 # A transaction goes on as psql users expect.
 has "$(as claims_engineer -At -c 'BEGIN; SELECT 1; COMMIT; SHOW meshgate.purpose' 2>&1)" '^1$' 'transactions of readers work'
 has "$(as claims_engineer -At -c "SET meshgate.purpose = 'fraud_investigation'" -c 'SHOW meshgate.purpose')" 'fraud_investigation' 'a purpose can be declared'
-echo ok
+version="$(psql --version | grep -oE '[0-9]+[.0-9]*' | head -1)"
+printf '{"client": "psql", "version": "%s", "exercised": "%s", "cannot": "%s"}\n' "$version" '\\d, \\dt, \\dn, \\du, \\l, \\gdesc, \\copy, FETCH_COUNT, transactions, errors with place and hint' '\\copy from: a write'

@@ -5,7 +5,7 @@ import decimal
 
 import psycopg
 
-from mesh import FRAUD, check, check_fraud, check_personas, postgres_uri, same
+from mesh import FRAUD, check, check_fraud, check_personas, passed, postgres_uri, same
 
 
 def rows(user: str, sql: str) -> list:
@@ -77,4 +77,4 @@ with psycopg.connect(postgres_uri("claims_engineer")) as connection:
         connection.rollback()
     same(connection.execute("SELECT 1").fetchone(), (1,), "and goes on after a rollback")
 
-print("ok")
+passed("psycopg", psycopg.__version__, "parameters, prepared statements, binary, server-side cursors, pipelines, COPY in text and binary, transactions, SQLSTATEs", cannot="executemany, COPY FROM: writes")

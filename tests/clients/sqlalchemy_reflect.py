@@ -2,9 +2,10 @@
 
 import decimal
 
+import sqlalchemy
 from sqlalchemy import MetaData, Table, create_engine, func, inspect, select, text
 
-from mesh import check, postgres_uri, same
+from mesh import check, passed, postgres_uri, same
 
 engine = create_engine(postgres_uri("claims_engineer", "postgresql+psycopg"))
 inspector = inspect(engine)
@@ -37,4 +38,4 @@ check("customer_master" not in newcomer.get_table_names(schema="customer"), "a n
 check(newcomer.get_table_names(schema="pricing") and "risk_factors" in newcomer.get_table_names(schema="pricing"), "but what is open")
 with engine.connect() as connection:
     check("PostgreSQL" in connection.scalar(text("SELECT version()")), "the version is one that tools can read")
-print("ok")
+passed("SQLAlchemy", sqlalchemy.__version__, "reflection, select, stream_results", cannot="create_all, insert, update, delete: writes")

@@ -365,6 +365,48 @@ async fn an_error_skips_the_rest_of_its_pipeline_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_a_pipeline_is_told_before_its_sync() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    raw.build(|bytes| {
+        frontend::parse("", "SELECT nope FROM shop.numbers", [], bytes).unwrap();
+        frontend::describe(b'S', "", bytes).unwrap();
+        frontend::flush(bytes);
+    })
+    .await;
+    let told = raw.receive().await;
+    assert_eq!(field(&told, b'C'), "42703");
+    raw.build(frontend::sync).await;
+    assert_eq!(kinds(&raw.until_ready().await), "Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cast_parameter_has_the_type_of_the_cast() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    let statement =
+        client.prepare("SELECT $1::int4, $2::date, $3::text, $4, id + $1::int4 FROM shop.numbers WHERE id = $5::int8").await.unwrap();
+    let types: Vec<_> = statement.params().iter().map(|known| known.name()).collect();
+    assert_eq!(types, ["int4", "date", "text", "text", "int8"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_are_called_what_postgresql_calls_them() {
+    let gateway = shop().start().await;
+    let client = gateway.pg("alice").await;
+    let sql = "SELECT count(*), max(id) + 1, min(id)::text, upper('x'), 1 AS \"One\" FROM shop.numbers";
+    let names = ["count", "?column?", "min", "upper", "One"];
+    let statement = client.prepare(sql).await.unwrap();
+    assert_eq!(statement.columns().iter().map(|column| column.name()).collect::<Vec<_>>(), names);
+    for message in client.simple_query(sql).await.unwrap() {
+        if let SimpleQueryMessage::Row(row) = message {
+            assert_eq!(row.columns().iter().map(|column| column.name()).collect::<Vec<_>>(), names);
+            assert_eq!(row.get("count"), Some("1000"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn prepared_statements_take_typed_values() {
     let gateway = shop().start().await;
     let client = gateway.pg("alice").await;

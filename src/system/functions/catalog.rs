@@ -106,7 +106,16 @@ pub(super) const DEFS: &[Def] = &[
         write(row, |oid| world.roles().iter().find(|found| found.oid == oid).map(|found| quote_ident(&found.name)))
     }),
     Def::new("pg_series", (2, 2), "_int4", pg_series),
+    Def::new("pg_keywords", (0, 0), "_text", |_, _| Ok(Cell::List(RESERVED.split_ascii_whitespace().map(Cell::text).collect()))),
 ];
+
+/// The words that are no names without quotes in PostgreSQL: those for which clients ask `pg_get_keywords()`.
+const RESERVED: &str = "all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation \
+    column concurrently constraint create cross current_catalog current_date current_role current_schema current_time current_timestamp \
+    current_user default deferrable desc distinct do else end except false fetch for foreign freeze from full grant group having ilike in \
+    initially inner intersect into is isnull join lateral leading left like limit localtime localtimestamp natural not notnull null offset \
+    on only or order outer overlaps placing primary references returning right select session_user similar some symmetric system_user \
+    table tablesample then to trailing true union unique user using variadic verbose when where window with";
 
 /// As many as a table may have columns, which is what clients count.
 const LONGEST_SERIES: i64 = 1600;

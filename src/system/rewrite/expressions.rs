@@ -322,23 +322,34 @@ fn is_catalog(factor: &TableFactor) -> bool {
     matches!(factor, TableFactor::Table { name, args: None, .. } if ast::catalog_name(name).is_some_and(|name| listed(&name)))
 }
 
+/// Functions in FROM that give rows, each with the one that gives them as an array.
+const ROWS_OF: [(&str, &str); 2] = [("generate_series", "pg_series"), ("pg_get_keywords", "pg_keywords")];
+
+/// What the function calls its column, where it has a name of its own.
+fn column_of(function: &str) -> Option<Ident> {
+    (function == "pg_get_keywords").then(|| Ident::new("word"))
+}
+
 /// `FROM current_schema()`: a function that gives one value is a subquery of one row. `FROM generate_series(1, 3)` is one of as many rows.
 pub(super) fn table_factor(factor: &mut TableFactor) {
     let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return };
-    let Some(function) = ast::catalog_name(name).filter(|name| name == "generate_series" || functions::is_known(name)) else { return };
+    let Some(function) = ast::catalog_name(name).filter(|name| ROWS_OF.iter().any(|(of, _)| of == name) || functions::is_known(name))
+    else {
+        return;
+    };
     let arguments = args.args.iter().filter_map(|argument| match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     });
     let column = alias.as_ref().map_or_else(|| Ident::new(function.as_str()), |alias| alias.name.clone());
-    let call = match function.as_str() {
-        "generate_series" => ast::call("unnest", vec![ast::call("pg_series", arguments.collect())]),
-        function => ast::call(function, arguments.collect()),
+    let (call, column) = match ROWS_OF.iter().find(|(of, _)| *of == function) {
+        Some((_, array)) => (ast::call("unnest", vec![ast::call(array, arguments.collect())]), column_of(&function).unwrap_or(column)),
+        None => (ast::call(&function, arguments.collect()), column),
     };
     let item = SelectItem::ExprWithAlias { expr: call, alias: column.clone() };
     let mut alias = alias.clone();
     if alias.is_none() {
-        alias = Some(TableAlias { explicit: true, name: column, columns: Vec::new(), at: None });
+        alias = Some(TableAlias { explicit: true, name: Ident::new(function.as_str()), columns: Vec::new(), at: None });
     }
     let subquery = Box::new(ast::query(ast::select(vec![item])));
     *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, ArrayElemTypeDef, DataType, Expr, Query, SelectItem, SetExpr, Statement, TimezoneInfo, TrimWhereField, Value,
+    AccessExpr, ArrayElemTypeDef, DataType, Expr, Query, SelectItem, SetExpr, Statement, TimezoneInfo, TrimWhereField,
 };
 
 use super::ast;
@@ -117,7 +117,6 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
         Expr::Floor { .. } => strong("floor"),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Tuple(_) => strong("row"),
-        Expr::Value(value) if matches!(value.value, Value::Boolean(_)) => Some(("bool".to_owned(), false)),
         Expr::TypedString(typed) => type_name(&typed.data_type).map(|name| (name, false)),
         Expr::Interval(_) => Some(("interval".to_owned(), false)),
         _ => None,
@@ -191,7 +190,7 @@ mod tests {
             ("a::numeric(12, 2)", "a"),
             ("'x'::text", "text"),
             ("NULL::int[]", "int4"),
-            ("true", "bool"),
+            ("true", "?column?"),
             ("date '2024-01-01'", "date"),
             ("'1'::timestamp with time zone", "timestamptz"),
             ("extract(year FROM b)", "extract"),

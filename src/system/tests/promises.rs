@@ -172,12 +172,12 @@ async fn columns_are_named_as_postgresql_names_them() {
     for (sql, names) in [
         ("SELECT pg_catalog.version()", vec!["version"]),
         ("SELECT 'version'::regproc::oid", vec!["oid"]),
-        ("SELECT oid::regclass, 1, 2, relname FROM pg_class", vec!["oid", "?column?", "?column?_2", "relname"]),
+        ("SELECT oid::regclass, 1, 2, relname FROM pg_class", vec!["oid", "?column?", "?column?", "relname"]),
         ("SELECT CASE relkind WHEN 'r' THEN 'table' END FROM pg_class", vec!["case"]),
         ("SELECT (SELECT amname FROM pg_am WHERE pg_am.oid = relam) FROM pg_class", vec!["amname"]),
         ("SELECT * FROM current_schema()", vec!["current_schema"]),
         ("SELECT current_schema, current_user", vec!["current_schema", "current_user"]),
-        ("SELECT a.oid, a.* FROM pg_am a", vec!["oid_2", "oid", "amname", "amhandler", "amtype"]),
+        ("SELECT a.oid, a.* FROM pg_am a", vec!["oid", "oid", "amname", "amhandler", "amtype"]),
         ("SELECT indkey[0], indisunique FROM pg_index", vec!["indkey", "indisunique"]),
     ] {
         assert_eq!(ask(&context, sql).await.unwrap_or_else(|fault| panic!("{sql}: {fault}")).columns, names, "{sql}");

@@ -76,7 +76,7 @@ SELECT pol.polname, pol.polpermissive,
     END AS cmd
 FROM pg_catalog.pg_policy pol
 WHERE pol.polrelid = '@oid@' ORDER BY 1;
--- => polname | polpermissive | array_to_string | pg_get_expr | pg_get_expr_2 | cmd
+-- => polname | polpermissive | array_to_string | pg_get_expr | pg_get_expr | cmd
 -- => (0 rows)
 
 -- name: \d claims.claims_enriched (5)
@@ -119,7 +119,7 @@ SELECT pubname
 FROM pg_catalog.pg_publication p
 WHERE p.puballtables AND pg_catalog.pg_relation_is_publishable('@oid@')
 ORDER BY 1;
--- => pubname | ?column? | ?column?_2
+-- => pubname | ?column? | ?column?
 -- => (0 rows)
 
 -- name: \d claims.claims_enriched (7)

@@ -42,7 +42,7 @@ SELECT n.nspname = ANY(current_schemas(true)), n.nspname, t.typname FROM pg_cata
 
 -- name: JDBC base column of a result
 SELECT c.oid, a.attnum, a.attname, c.relname, n.nspname, a.attnotnull OR (t.typtype = 'd' AND t.typnotnull), a.attidentity != '' OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) LIKE '%nextval(%' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON (c.relnamespace = n.oid) JOIN pg_catalog.pg_attribute a ON (c.oid = a.attrelid) JOIN pg_catalog.pg_type t ON (a.atttypid = t.oid) LEFT JOIN pg_catalog.pg_attrdef d ON (d.adrelid = a.attrelid AND d.adnum = a.attnum) JOIN (SELECT @oid@ AS oid , 1 AS attnum UNION ALL SELECT @oid@, 2) vals ON (c.oid = vals.oid AND a.attnum = vals.attnum);
--- => oid | attnum | attname | relname | nspname | ?column? | ?column?_2
+-- => oid | attnum | attname | relname | nspname | ?column? | ?column?
 -- => 1157503911 | 1 | id | claims_enriched | claims | true | NULL
 -- => 1157503911 | 2 | amount | claims_enriched | claims | false | NULL
 -- => (2 rows)
@@ -69,13 +69,13 @@ SELECT NULL AS role, t.schemaname AS schema, t.objectname AS table, pg_catalog.h
 
 -- name: DBeaver databases
 SELECT db.oid,db.* FROM pg_catalog.pg_database db WHERE datallowconn AND NOT datistemplate ORDER BY db.datname;
--- => oid_2 | oid | datname | datdba | encoding | datlocprovider | datistemplate | datallowconn | datconnlimit | datfrozenxid | datminmxid | dattablespace | datcollate | datctype | daticulocale | daticurules | datcollversion | datacl
+-- => oid | oid | datname | datdba | encoding | datlocprovider | datistemplate | datallowconn | datconnlimit | datfrozenxid | datminmxid | dattablespace | datcollate | datctype | daticulocale | daticurules | datcollversion | datacl
 -- => 5 | 5 | mesh | 10 | 6 | c | false | true | -1 | 0 | 0 | 1663 | C | C | NULL | NULL | NULL | NULL
 -- => (1 rows)
 
 -- name: DBeaver schemas
 SELECT n.oid,n.*,d.description FROM pg_catalog.pg_namespace n LEFT OUTER JOIN pg_catalog.pg_description d ON d.objoid=n.oid AND d.objsubid=0 AND d.classoid='pg_namespace'::regclass ORDER BY nspname;
--- => oid_2 | oid | nspname | nspowner | nspacl | description
+-- => oid | oid | nspname | nspowner | nspacl | description
 -- => 1247989473 | 1247989473 | audit | 10 | NULL | NULL
 -- => 1580982133 | 1580982133 | claims | 188079261 | NULL | NULL
 -- => 123493663 | 123493663 | finops | 10 | NULL | NULL
