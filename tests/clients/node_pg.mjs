@@ -67,8 +67,8 @@ async function nodePostgres() {
   const left = client.query(new Cursor("SELECT claim_id FROM claims.claims_enriched"));
   same((await left.read(10)).length, 10, "a cursor can be left");
   await left.close();
-  const several = await client.query("SELECT 1 AS a; SELECT 2 AS b");
-  same(several.map((result) => result.rows), [[{ a: 1 }], [{ b: 2 }]], "several statements give several results");
+  const several = await client.query("SELECT '1' AS a; SELECT '2' AS b");
+  same(several.map((result) => result.rows), [[{ a: "1" }], [{ b: "2" }]], "several statements give several results");
   const array = await client.query({ text: "SELECT claim_id, kind FROM claims.claims_enriched LIMIT 2", rowMode: "array" });
   same([array.rowCount, array.command, array.rows[0].length], [2, "SELECT", 2], "rows come as arrays, with the tag");
   for (const [sql, code] of ERRORS) await refused(() => client.query(sql), code, `${sql} is ${code}`);
@@ -110,7 +110,7 @@ async function postgresJs() {
   same(answers.map(([row]) => row.n), [...Array(20).keys()], "pipelined statements answer in order");
   await sql.begin("read only", async (inner) => {
     await inner.savepoint(async (deeper) => { await refused(() => deeper`SELECT nope`.then(), "42703", "an error").then(() => { throw new Error("undo"); }); }).catch((error) => same(error.message, "undo", "a savepoint is undone"));
-    same([...(await inner`SELECT 1 AS a`)], [{ a: 1 }], "and the transaction goes on");
+    same([...(await inner`SELECT true AS a`)], [{ a: true }], "and the transaction goes on");
   });
   const copied = await sql`COPY (SELECT claim_id FROM claims.claims_enriched) TO STDOUT`.readable();
   let text = "";
@@ -120,7 +120,7 @@ async function postgresJs() {
   const endless = sql.unsafe(ENDLESS);
   setTimeout(() => endless.cancel(), 1000);
   await refused(() => endless, "57014", "a cancelled query ends");
-  same([...(await sql`SELECT 1 AS a`)], [{ a: 1 }], "and the connection goes on");
+  same([...(await sql`SELECT true AS a`)], [{ a: true }], "and the connection goes on");
   await sql.end();
   passed("postgres", "parameters, arrays, JSON, describe, pipelines, cursors, COPY, savepoints, cancel, SQLSTATEs", "subscribe: needs logical replication");
 }
