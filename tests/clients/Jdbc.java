@@ -222,6 +222,6 @@ public class Jdbc {
             refused("42501", () -> statement.executeQuery("SELECT * FROM customer.customer_master"), "not entitled is 42501");
         }
         refused("28P01", () -> DriverManager.getConnection("jdbc:postgresql://" + System.getenv("MESHGATE_POSTGRES") + "/mesh", "claims_engineer", "wrong"), "a wrong password is refused");
-        System.out.println("{\"client\": \"pgjdbc\", \"version\": \"" + version + "\", \"exercised\": \"metadata, statements of the driver and of the server, text and binary, simple mode, fetch size, savepoints, arrays, query time-out, SQLSTATEs\", \"cannot\": \"executeUpdate, generated keys: writes; arrays in preferQueryMode=simple\"}");
+        System.out.println("{\"client\": \"pgjdbc\", \"version\": \"" + version + "\", \"exercised\": \"metadata, statements of the driver and of the server, text and binary, simple mode, fetch size, savepoints, arrays, query time-out, SQLSTATEs\", \"cannot\": \"executeUpdate, generated keys: writes; arrays in preferQueryMode=simple; setDate, which sends a day with a zone\"}");
     }
 }
