@@ -322,6 +322,11 @@ fn missing(message: String) -> Fault {
     Fault::new(ErrorKind::NotFound, message)
 }
 
+/// Whether a character steers how others are shown: controls, separators of lines, marks of direction.
+fn steers(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// A text of a human, trimmed: one line, not empty, not too long.
 fn checked(key: &str, text: &str, longest: usize) -> Result<String> {
     let text = text.trim();
@@ -329,7 +334,7 @@ fn checked(key: &str, text: &str, longest: usize) -> Result<String> {
     if text.is_empty() || text.chars().count() > longest {
         return invalid(format!("\"{key}\" has 1 to {longest} characters"));
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(steers) {
         return invalid(format!("\"{key}\" is one line, without control characters"));
     }
     Ok(text.to_owned())

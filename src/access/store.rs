@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named_params, params};
 
 use super::{AccessRequest, Grant, GrantId, RequestId, Status, Term};
@@ -20,6 +20,8 @@ pub(crate) const FILE: &str = "access.sqlite";
 const VERSION: i64 = 1;
 /// Marks the file as ours (`file` and others show it): "MESA".
 const APPLICATION_ID: i64 = 0x4d45_5341;
+/// How many times the requests that may wait can be made in a day.
+const A_DAY: usize = 10;
 /// Requests that are listed at once.
 const PAGE: i64 = 1000;
 
@@ -97,6 +99,17 @@ impl Store {
             if usize::try_from(pending).map_or(true, |pending| pending >= most) {
                 return Ok(Err(Fault::new(ErrorKind::TooManyPending, format!("{pending} of your access requests wait for a decision"))
                     .with_hint("Wait for the stewards, or take one back.")));
+            }
+            // Requests that were taken back are kept too, so asking and taking back is bounded as well.
+            let day = (request.requested_at - TimeDelta::days(1)).timestamp_micros();
+            let lately: i64 = transaction.query_row(
+                "SELECT count(*) FROM requests WHERE principal = ?1 AND requested_at > ?2",
+                params![request.principal.as_str(), day],
+                |row| row.get(0),
+            )?;
+            if usize::try_from(lately).map_or(true, |lately| lately >= most.saturating_mul(A_DAY)) {
+                return Ok(Err(Fault::new(ErrorKind::TooManyPending, format!("you have asked for access {lately} times in a day"))
+                    .with_hint("Ask again tomorrow.")));
             }
             let (domain, product) = (request.product.domain.as_str(), request.product.product.as_str());
             let same: Option<String> = transaction

@@ -179,6 +179,12 @@ impl Level {
                 let text = format!("`{name}` of the policy {package} failed: {why}");
                 Reason { text, origin: place.or_else(|| origin.clone()) }
             })?;
+            // Between two looks at the clock a single step may have taken all of the time.
+            if clock.left().is_zero() {
+                let text =
+                    format!("`{name}` of the policy {package} failed: it took longer than the time limit of {} ms", TIME_LIMIT.as_millis());
+                return Err(Reason { text, origin });
+            }
             let reader = answer::Reader { package, export: *export, rules, input };
             reader.read(&value, answer).map_err(|(why, origin)| {
                 let text = format!("`{name}` of the policy {package} cannot be used: {why}");

@@ -242,6 +242,10 @@ fn what_a_policy_may_not_do_is_refused_at_load_with_its_place() {
         ("deny contains \"x\" if print(\"a\")", "the function `print` cannot"),
         ("deny contains \"x\" if trace(\"a\")", "the function `trace` cannot"),
         ("deny contains \"x\" if numbers.range(1, 1000000000)[_] == 1", "the function `numbers.range` cannot"),
+        ("a := \"aaaa\"\nb := replace(a, \"a\", a)\ndeny contains \"x\" if b == \"\"", "the function `replace` cannot"),
+        ("a := [1]\nb := array.concat(a, a)\ndeny contains \"x\" if b == []", "the function `array.concat` cannot"),
+        ("deny contains \"x\" if concat(input.purpose, [\"a\", \"b\"]) == \"\"", "the function `concat` cannot"),
+        ("a := 9\nb := a * a\ndeny contains \"x\" if b == 1", "one side of `*` has to be a number that is written out"),
         (
             "deny contains \"x\" if startwith(\"a\", \"b\")",
             "the function `startwith` cannot be called in a policy; did you mean `startswith`?",
@@ -273,6 +277,23 @@ fn what_a_policy_may_not_do_is_refused_at_load_with_its_place() {
         }
     }
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[test]
+fn what_makes_much_of_little_is_not_to_be_had() {
+    let all = ["replace", "regex.replace", "concat", "array.concat", "json.marshal", "json.unmarshal", "hex.encode", "base64.encode"];
+    for function in all.into_iter().chain(["base64url.encode", "format_int", "product", "glob.quote_meta", "numbers.range", "sprintf"]) {
+        let found = mistake(MESH, &format!("deny contains \"x\" if {function}(input.purpose)"));
+        assert!(found.contains(&format!("the function `{function}` cannot")), "{function}: {found}");
+    }
+    // Neither does a number that is written short.
+    for body in ["deny contains \"x\" if to_number(\"1e999999999\") == 1", "deny contains \"x\" if 1e999999999 == 1"] {
+        let began = std::time::Instant::now();
+        let file = PolicyFile { whose: whose(MESH), file: "a.rego".into(), text: Ok(format!("package {MESH}\n{body}\n").into()) };
+        let (rego, _) = Rego::load(vec![file], &Rego::default());
+        let _ = with(&rego, product(), &principal("claims", &[], None));
+        assert!(began.elapsed() < std::time::Duration::from_secs(1), "{body}");
+    }
 }
 
 #[test]
