@@ -35,7 +35,7 @@ SCRIPTS = [
     "odbc.py",
     "fdw.py",
     "pgcli_prompt.py",
-    "dbt_show.py",
+    "models_with_dbt.py",
     "superset_chart.py",
     "duckdb_attach.py",
     "adbc_postgresql.py",

@@ -1,6 +1,8 @@
-"""dbt-postgres: `dbt debug`, a source, `dbt show`, tests of a source, `dbt docs generate`."""
+"""dbt-postgres: `dbt debug`, a source, `dbt show`, tests of a source, `dbt docs generate`.
 
-import functools
+Its name must not begin with `dbt_`: dbt imports whatever module of its path does, as a plug-in, and would start this script again without end.
+"""
+
 import importlib.metadata
 import os
 import pathlib
@@ -41,13 +43,7 @@ sources:
 
 def dbt(*arguments: str, succeeds: bool = True) -> str:
     command = ["dbt", "--no-use-colors", *arguments, "--profiles-dir", "."]
-    run = functools.partial(subprocess.run, command, cwd=folder, capture_output=True, text=True, timeout=60, env={**os.environ, "DO_NOT_TRACK": "1"})
-    try:
-        done = run()
-    except subprocess.TimeoutExpired:
-        # Seen twice on a machine under load, and in none of six runs by itself; where it stood is not known.
-        print(f"dbt {' '.join(arguments)} did not end within a minute, and is run once more")
-        done = run()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, env={**os.environ, "DO_NOT_TRACK": "1"})
     check((done.returncode == 0) == succeeds, f"dbt {' '.join(arguments)}: {done.stdout[-3000:]}{done.stderr[-1000:]}")
     return done.stdout
 
