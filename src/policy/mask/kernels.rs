@@ -107,7 +107,11 @@ fn map_text(array: &ArrayRef, f: impl Fn(&str, &mut String)) -> Result<ArrayRef,
 /// Each number through `f`. The type's parameters (time zone, precision) are kept.
 fn map_primitive<T: ArrowPrimitiveType>(array: &ArrayRef, f: impl Fn(T::Native) -> T::Native) -> ArrayRef {
     let values = array.as_primitive::<T>();
-    let masked: PrimitiveArray<T> = values.iter().map(|value| value.map(&f)).collect();
+    let masked: PrimitiveArray<T> = match values.null_count() {
+        0 => values.unary(f),
+        // Not under NULLs, where anything may lie.
+        _ => values.iter().map(|value| value.map(&f)).collect(),
+    };
     Arc::new(masked.with_data_type(array.data_type().clone()))
 }
 

@@ -43,12 +43,15 @@ pub(super) fn round(array: &ArrayRef, step: Decimal) -> Result<ArrayRef, ArrowEr
         };
     }
     macro_rules! decimal {
-        ($type:ty, $precision:expr, $scale:expr, $native:expr) => {{
+        ($type:ty, $precision:expr, $scale:expr, $native:expr) => {
+            decimal!($type, $precision, $scale, $native, floor::<$type>)
+        };
+        ($type:ty, $precision:expr, $scale:expr, $native:expr, $floor:expr) => {{
             let step = unscaled(step, *$precision, *$scale).and_then($native).ok_or_else(refuse)?;
             let lowest = $native(-1)
                 .and_then(|minus| $native(10)?.pow_checked(u32::from(*$precision)).ok()?.add_wrapping(minus).mul_checked(minus).ok())
                 .ok_or_else(refuse)?;
-            Ok(map_primitive::<$type>(array, floor::<$type>(step, lowest)))
+            Ok(map_primitive::<$type>(array, $floor(step, lowest)))
         }};
     }
     match data_type {
@@ -62,7 +65,7 @@ pub(super) fn round(array: &ArrayRef, step: Decimal) -> Result<ArrayRef, ArrowEr
         DataType::UInt64 => integer!(UInt64Type, u64),
         DataType::Decimal32(p, s) => decimal!(Decimal32Type, p, s, |v: i128| i32::try_from(v).ok()),
         DataType::Decimal64(p, s) => decimal!(Decimal64Type, p, s, |v: i128| i64::try_from(v).ok()),
-        DataType::Decimal128(p, s) => decimal!(Decimal128Type, p, s, Some::<i128>),
+        DataType::Decimal128(p, s) => decimal!(Decimal128Type, p, s, Some::<i128>, floor_wide),
         DataType::Decimal256(p, s) => decimal!(Decimal256Type, p, s, |v: i128| Some(i256::from_i128(v))),
         DataType::Float64 => Ok(map_primitive::<Float64Type>(array, |v| floor_float(v, step, f64::EPSILON))),
         #[expect(clippy::cast_possible_truncation, reason = "a multiple of the step nearest to a 32-bit value is one of 32 bits again")]
@@ -98,6 +101,15 @@ fn floor<T: ArrowPrimitiveType>(step: T::Native, lowest: T::Native) -> impl Fn(T
             Ok(down) if down.is_ge(lowest) => down,
             _ => lowest,
         }
+    }
+}
+
+/// [`floor`] of 128 bits, by a division of 64 where that is enough, as it nearly always is: it takes a tenth of the time.
+fn floor_wide(step: i128, lowest: i128) -> impl Fn(i128) -> i128 {
+    let (narrow_step, floor) = (i64::try_from(step), floor::<Decimal128Type>(step, lowest));
+    move |value| match (i64::try_from(value), narrow_step) {
+        (Ok(narrow), Ok(step)) => (value - i128::from(narrow.rem_euclid(step))).max(lowest),
+        _ => floor(value),
     }
 }
 

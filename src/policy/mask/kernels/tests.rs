@@ -1,6 +1,6 @@
 use super::*;
 use arrow::array::*;
-use arrow::datatypes::{Field, Int32Type, TimeUnit, UInt16Type};
+use arrow::datatypes::{Decimal128Type, Field, Int32Type, TimeUnit, UInt16Type};
 use proptest::prelude::*;
 
 fn keys() -> MaskKeys {
@@ -386,4 +386,24 @@ fn a_mask_gives_the_same_on_every_spelling_of_a_type() {
         }
     }
     assert!(seen > 25, "{seen}");
+}
+
+#[test]
+fn decimals_are_rounded_alike_whether_they_are_divided_in_64_bits_or_in_128() {
+    let values = [
+        0,
+        1,
+        -1,
+        99,
+        -99,
+        i128::from(i64::MAX),
+        i128::from(i64::MIN),
+        i128::from(i64::MAX) + 1,
+        i128::from(i64::MIN) - 1,
+        -(10_i128.pow(30)),
+    ];
+    let array: ArrayRef = Arc::new(Decimal128Array::from_iter_values(values).with_precision_and_scale(38, 0).unwrap());
+    let rounded = Mask::parse("round:100").unwrap().apply(&array, &keys()).unwrap();
+    let expected: Vec<i128> = values.iter().map(|value| value.div_euclid(100) * 100).collect();
+    assert_eq!(rounded.as_primitive::<Decimal128Type>().values().as_ref(), expected);
 }
