@@ -4,10 +4,11 @@
 //! filter, view and projection of ours, onto rows that the reader may not see (`docs/decisions/0001-the-barrier.md`). So the governed part
 //! is not in the reader's plan at all. [`GovernedTable::scan`] plans it separately, with the gateway's own session, and hands out one
 //! leaf whose stream holds governed rows in fresh buffers. Nothing of the reader's enters it but the names of the columns that are
-//! needed, and comparisons that cannot fail with literals, on columns whose layout the reader may know ([`leakproof`]).
+//! needed, and comparisons that cannot fail of clear columns with literals ([`leakproof`]).
 //!
 //! Products that the decision leaves whole do not come here: they are planned as if the gateway were not there.
 
+mod below;
 mod exec;
 mod fault;
 mod leakproof;
@@ -21,18 +22,24 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{Column, Result, TableReference};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, ColumnStatistics, DFSchema, Result, Statistics, TableReference};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use futures::FutureExt;
 
 use crate::id::PortId;
 use crate::policy::{Mask, MaskKeys, Permit};
 use crate::ports::{OpenPort, Scope};
+
+use below::Below;
 
 pub use exec::GovernedExec;
 pub use fault::BarrierError;
@@ -54,6 +61,9 @@ pub struct GovernedTable {
     schema: SchemaRef,
     permit: Permit,
     keys: MaskKeys,
+    /// Columns that the reader's predicates may choose rows by.
+    clear: BTreeSet<String>,
+    /// Those of them by which less may be read.
     prunable: BTreeSet<String>,
     planner: Arc<SessionState>,
     threads: usize,
@@ -102,25 +112,55 @@ impl GovernedTable {
             }
             !permit.masks().contains_key(name)
         };
+        let clear: BTreeSet<String> = all.fields().iter().map(|field| field.name().clone()).filter(is_clear).collect();
         // Where rows are hidden, reading less because of the reader's predicate tells of the hidden rows' values; only what the layout
         // keeps in separate files anyway may do that.
         let prunable = match permit.filter() {
-            None => all.fields().iter().map(|field| field.name().clone()).filter(is_clear).collect(),
-            Some(_) => partition_columns.iter().filter(|name| is_clear(name)).cloned().collect(),
+            None => clear.clone(),
+            Some(_) => partition_columns.iter().filter(|name| clear.contains(*name)).cloned().collect(),
         };
-        Self { port, inner, schema, permit, keys, prunable, planner, threads, running, finish }
+        Self { port, inner, schema, permit, keys, clear, prunable, planner, threads, running, finish }
     }
 
-    /// Scan, filter of the policy, leakproof filters of the reader, needed columns: planned with the gateway's session alone.
-    async fn plan(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
-        let plan = self.logical(columns, filters, limit)?;
-        let physical = self.planner.create_physical_plan(&plan).await?;
-        (self.finish)(physical)
-    }
-
-    fn logical(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<LogicalPlan> {
+    /// The scan and what is kept of it, planned with the gateway's session alone: its columns are the needed ones, then those that only
+    /// the filters look at. The filters of the scan leave out files, row groups and pages; what is left is looked at row by row.
+    async fn below(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Below> {
         let all = self.inner.schema();
-        let mut plan = LogicalPlanBuilder::scan(INNER, provider_as_source(Arc::clone(&self.inner)), None)?;
+        let translated = |allowed: &BTreeSet<String>| -> Vec<Expr> {
+            filters.iter().filter_map(|filter| leakproof::translate(filter, allowed, &all)).collect()
+        };
+        let policy = self.permit.filter().cloned();
+        let prune = policy.iter().cloned().chain(translated(&self.prunable));
+        let keep = conjunction(policy.iter().cloned().chain(translated(&self.clear)));
+        let plan = self.logical(&self.scanned(columns, keep.as_ref())?, self.understood(prune.collect())?, filters, limit)?;
+        let scan = (self.finish)(self.planner.create_physical_plan(&plan).await?)?;
+        let schema = DFSchema::try_from(scan.schema())?;
+        let keep = keep.map(|keep| self.planner.create_physical_expr(keep, &schema)).transpose()?;
+        Ok(Below { scan, keep, columns: columns.len() })
+    }
+
+    /// Those of the filters that the port can do something with.
+    fn understood(&self, filters: Vec<Expr>) -> Result<Vec<Expr>> {
+        let verdicts = self.inner.supports_filters_pushdown(&filters.iter().collect::<Vec<_>>())?;
+        let understood = filters.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict != TableProviderFilterPushDown::Unsupported);
+        Ok(understood.map(|(filter, _)| filter).collect())
+    }
+
+    /// The needed columns, then those that only a filter looks at.
+    fn scanned(&self, columns: &[usize], keep: Option<&Expr>) -> Result<Vec<usize>> {
+        let mut scanned = columns.to_vec();
+        for column in keep.map(Expr::column_refs).unwrap_or_default() {
+            let index = self.inner.schema().index_of(column.name())?;
+            if !scanned.contains(&index) {
+                scanned.push(index);
+            }
+        }
+        Ok(scanned)
+    }
+
+    fn logical(&self, columns: &[usize], prune: Vec<Expr>, filters: &[Expr], limit: Option<usize>) -> Result<LogicalPlan> {
+        let all = self.inner.schema();
+        let mut plan = LogicalPlanBuilder::scan_with_filters(INNER, provider_as_source(Arc::clone(&self.inner)), None, prune)?;
         #[cfg(test)]
         if let (Some(limit), true) = (limit, crate::mutants::is("limit passed through")) {
             plan = plan.limit(0, Some(limit))?;
@@ -131,14 +171,6 @@ impl GovernedTable {
                 plan = plan.filter(crate::mutants::unqualified(filter)?)?;
             }
         }
-        if let Some(policy) = self.permit.filter() {
-            plan = plan.filter(policy.clone())?;
-        }
-        for filter in filters {
-            if let Some(safe) = leakproof::translate(filter, &self.prunable, &all) {
-                plan = plan.filter(safe)?;
-            }
-        }
         let needed = columns.iter().filter_map(|index| all.fields().get(*index));
         plan = plan.project(needed.map(|field| Expr::Column(Column::new(Some(TableReference::bare(INNER)), field.name()))))?;
         // A limit below a filter of the reader's would count rows that the filter drops; below the policy's, rows that nobody may count.
@@ -146,6 +178,31 @@ impl GovernedTable {
             plan = plan.limit(0, Some(limit))?;
         }
         plan.build()
+    }
+
+    /// What the reader's planner is told to expect, by which it orders joins: never exact, so that nothing is answered from it. Where rows
+    /// are hidden, that is nothing. Where none are, their number and the clear columns' bounds, which the reader may ask for, and no sizes,
+    /// which masked values change.
+    fn estimate(&self, below: &Below, masks: &[Option<Mask>]) -> Result<Statistics> {
+        let rows = match &below.keep {
+            Some(keep) => Arc::new(FilterExec::try_new(Arc::clone(keep), Arc::clone(&below.scan))?),
+            None => Arc::clone(&below.scan),
+        };
+        let known = StatisticsContext::new().compute(rows.as_ref(), &StatisticsArgs::new())?;
+        let mut estimate = Statistics { column_statistics: vec![ColumnStatistics::new_unknown(); masks.len()], ..Statistics::default() };
+        #[cfg(test)]
+        let forwarded = crate::mutants::is("statistics forwarded");
+        #[cfg(not(test))]
+        let forwarded = false;
+        if self.permit.filter().is_none() || forwarded {
+            estimate.num_rows = known.num_rows;
+            for ((shown, column), mask) in estimate.column_statistics.iter_mut().zip(&known.column_statistics).zip(masks) {
+                if mask.is_none() || forwarded {
+                    *shown = ColumnStatistics { byte_size: Precision::Absent, ..column.clone() };
+                }
+            }
+        }
+        Ok(if forwarded { estimate } else { estimate.to_inexact() })
     }
 
     /// The mask of each needed column, checked once more against the data as it is now.
@@ -188,15 +245,15 @@ impl TableProvider for GovernedTable {
         TableType::Base
     }
 
-    /// Never exact: the reader's own filter stays above the barrier, so that no answer depends on what was let through.
+    /// What passes down is done there, row by row; everything else stays above the barrier, on governed rows.
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         #[cfg(test)]
         if crate::mutants::is("exact pushdown") {
             return Ok(vec![TableProviderFilterPushDown::Exact; filters.len()]);
         }
         let all = self.inner.schema();
-        let verdict = |filter: &&Expr| match leakproof::translate(filter, &self.prunable, &all) {
-            Some(_) => TableProviderFilterPushDown::Inexact,
+        let verdict = |filter: &&Expr| match leakproof::translate(filter, &self.clear, &all) {
+            Some(_) => TableProviderFilterPushDown::Exact,
             None => TableProviderFilterPushDown::Unsupported,
         };
         Ok(filters.iter().map(verdict).collect())
@@ -213,16 +270,17 @@ impl TableProvider for GovernedTable {
         let schema: SchemaRef = Arc::new(self.schema.project(&columns).map_err(|e| BarrierError::from_below(&self.port, e.into()))?);
         scrub::check(&schema).map_err(|column| BarrierError::unsupported(&self.port, &column))?;
         let masks = self.masks(&columns)?;
-        let planned = AssertUnwindSafe(self.plan(&columns, filters, limit)).catch_unwind().await;
-        let inner = planned
+        let planned = AssertUnwindSafe(self.below(&columns, filters, limit)).catch_unwind().await;
+        let below = planned
             .map_err(|_| BarrierError::internal(&self.port, "planning panicked"))?
             .map_err(|error| BarrierError::from_below(&self.port, error))?;
         #[cfg(test)]
         if crate::mutants::is("naive filter") && masks.iter().all(Option::is_none) {
-            return Ok(inner);
+            return below.naive();
         }
+        let estimate = self.estimate(&below, &masks).map_err(|error| BarrierError::from_below(&self.port, error))?;
         let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        Ok(Arc::new(GovernedExec::new(inner, veil, self.task_context(), self.threads)))
+        Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate)))
     }
 }
 

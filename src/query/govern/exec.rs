@@ -6,17 +6,21 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::BatchCoalescer;
-use arrow::datatypes::SchemaRef;
-use datafusion::common::Result;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
 use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
-use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
+use futures::future::ready;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use super::{BarrierError, scrub};
+use super::{BarrierError, Below, scrub};
 use crate::id::PortId;
 use crate::policy::{Mask, MaskKeys};
 
@@ -32,93 +36,68 @@ pub(super) struct Veil {
 }
 
 impl Veil {
-    /// The governed batch: masked, and in fresh buffers throughout.
-    pub(super) fn draw(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
-        let fields = self.schema.fields().iter().zip(&self.masks);
-        let columns = batch.columns().iter().zip(fields).map(|(column, (field, mask))| {
-            let shown: ArrayRef = match mask {
-                Some(mask) => mask.apply(column, &self.keys)?,
-                None => Arc::clone(column),
-            };
+    /// The batch with its masked columns masked.
+    pub(super) fn mask(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
+        let columns = batch.columns().iter().zip(&self.masks).map(|(column, mask)| match mask {
+            Some(mask) => mask.apply(column, &self.keys),
+            None => Ok(Arc::clone(column)),
+        });
+        let masked = columns.collect::<Result<Vec<_>, _>>().and_then(|columns| {
+            let names = self.schema.fields().iter().zip(&columns);
+            let fields: Vec<Field> = names.map(|(field, column)| Field::new(field.name(), column.data_type().clone(), true)).collect();
+            batch_of(Arc::new(Schema::new(fields)), columns, batch.num_rows())
+        });
+        masked.map_err(|error| BarrierError::internal(&self.port, error))
+    }
+
+    /// The governed batch, in fresh buffers throughout. Of a batch that is cut already: how large an allocation is shows too, in EXPLAIN
+    /// ANALYZE, and depends on what was cut from what.
+    pub(super) fn draw(&self, masked: &RecordBatch) -> Result<RecordBatch, BarrierError> {
+        let columns = masked.columns().iter().zip(self.schema.fields()).map(|(column, field)| {
             #[cfg(test)]
             if crate::mutants::is("no scrub") {
-                return arrow::compute::cast(&shown, field.data_type());
+                return arrow::compute::cast(column, field.data_type());
             }
-            scrub::rebuild(&shown, field.data_type())
+            scrub::rebuild(column, field.data_type())
         });
-        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         columns
             .collect::<Result<Vec<_>, _>>()
-            .and_then(|columns| RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options))
+            .and_then(|columns| batch_of(Arc::clone(&self.schema), columns, masked.num_rows()))
             .map_err(|error| BarrierError::internal(&self.port, error))
     }
 }
 
-/// Batches of one partition that may wait for the partitions before it.
-const READ_AHEAD: usize = 64;
+/// A batch that may have no columns.
+fn batch_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_new_with_options(schema, columns, &RecordBatchOptions::new().with_row_count(Some(rows)))
+}
 
-/// A governed product in a plan. A leaf: no optimiser rule, no EXPLAIN and no metric goes past it. It says nothing about its rows: no
-/// statistics, no order, no constants. Which file a row lies in, and how large files and batches are, depends on hidden rows and values; so
-/// there is one partition, in the order of the files, in batches cut anew, while several partitions below are read and masked at once.
+/// A governed product in a plan. A leaf: no optimiser rule, no EXPLAIN and no metric goes past it. It says nothing about its rows but what
+/// their reader may count: no order, no constants. Which file a row lies in, and how large files and batches are, depends on hidden rows
+/// and values; so there is one partition, in the order of the files, in batches cut anew, while several partitions below are read,
+/// filtered and masked at once.
 pub struct GovernedExec {
-    inner: Arc<dyn ExecutionPlan>,
+    below: Below,
+    /// Those of the reader's filters that are below, for EXPLAIN.
+    filters: Vec<Expr>,
     veil: Veil,
+    estimate: Arc<Statistics>,
     context: Arc<TaskContext>,
     threads: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl GovernedExec {
-    pub(super) fn new(inner: Arc<dyn ExecutionPlan>, veil: Veil, context: Arc<TaskContext>, threads: usize) -> Self {
+    pub(super) fn new(below: Below, filters: &[Expr], veil: Veil, context: Arc<TaskContext>, threads: usize, estimate: Statistics) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&veil.schema)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { inner, veil, context, threads, properties: Arc::new(properties) }
+        let (filters, estimate) = (filters.to_vec(), Arc::new(estimate));
+        Self { below, filters, veil, context, threads, estimate, properties: Arc::new(properties) }
     }
-
-    /// All governed rows, one partition below after the other, of which some are read at once.
-    fn in_order(&self) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
-        let (inner, context, veil) = (Arc::clone(&self.inner), Arc::clone(&self.context), self.veil.clone());
-        let below = 0..inner.properties().partitioning.partition_count();
-        let started = stream::iter(below).map(move |below| {
-            let (inner, context, veil) = (Arc::clone(&inner), Arc::clone(&context), veil.clone());
-            async move { read_ahead(&inner, below, context, veil) }
-        });
-        started.buffered(self.threads.max(1)).try_flatten()
-    }
-}
-
-/// A partition behind the veil, which is read whether or not its turn has come, as far as there is room.
-fn read_ahead(
-    inner: &Arc<dyn ExecutionPlan>,
-    partition: usize,
-    context: Arc<TaskContext>,
-    veil: Veil,
-) -> Result<stream::BoxStream<'static, Result<RecordBatch>>> {
-    let below = inner.execute(partition, context).map_err(|error| BarrierError::from_below(&veil.port, error))?;
-    let schema = Arc::clone(&veil.schema);
-    let mut rows = below.map(move |batch| {
-        let batch = batch.map_err(|error| BarrierError::from_below(&veil.port, error))?;
-        Ok(veil.draw(&batch)?)
-    });
-    if inner.properties().partitioning.partition_count() == 1 {
-        return Ok(rows.boxed());
-    }
-    let mut builder = RecordBatchReceiverStream::builder(schema, READ_AHEAD);
-    let ready = builder.tx();
-    builder.spawn(async move {
-        while let Some(batch) = rows.next().await {
-            let ended = batch.is_err();
-            if ready.send(batch).await.is_err() || ended {
-                break;
-            }
-        }
-        Ok(())
-    });
-    Ok(builder.build().boxed())
 }
 
 impl fmt::Debug for GovernedExec {
@@ -130,8 +109,14 @@ impl fmt::Debug for GovernedExec {
 impl DisplayAs for GovernedExec {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match kind {
-            DisplayFormatType::Default | DisplayFormatType::Verbose => write!(f, "Governed: product={}", self.veil.port.product),
-            DisplayFormatType::TreeRender => writeln!(f, "product={}", self.veil.port.product),
+            DisplayFormatType::Default | DisplayFormatType::Verbose => write!(f, "Governed: product={}", self.veil.port.product)?,
+            DisplayFormatType::TreeRender => writeln!(f, "product={}", self.veil.port.product)?,
+        }
+        let filters: Vec<String> = self.filters.iter().map(|filter| filter.human_display().to_string()).collect();
+        match (filters.is_empty(), kind) {
+            (true, _) => Ok(()),
+            (false, DisplayFormatType::TreeRender) => writeln!(f, "filter={}", filters.join(" AND ")),
+            (false, _) => write!(f, ", filter={}", filters.join(" AND ")),
         }
     }
 }
@@ -161,38 +146,34 @@ impl ExecutionPlan for GovernedExec {
     /// A recursive query runs its plan again and again; what is below must begin anew each time.
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            inner: reset_plan_states(Arc::clone(&self.inner))?,
+            below: Below { scan: reset_plan_states(Arc::clone(&self.below.scan))?, ..self.below.clone() },
+            filters: self.filters.clone(),
             veil: self.veil.clone(),
             context: Arc::clone(&self.context),
             threads: self.threads,
+            estimate: Arc::clone(&self.estimate),
             properties: Arc::clone(&self.properties),
         }))
     }
 
-    #[cfg(test)]
-    fn statistics_from_inputs(
-        &self,
-        _: &[Arc<datafusion::common::Statistics>],
-        args: &datafusion::physical_plan::statistics::StatisticsArgs,
-    ) -> Result<Arc<datafusion::common::Statistics>> {
-        if crate::mutants::is("statistics forwarded") {
-            return datafusion::physical_plan::statistics::StatisticsContext::new().compute(self.inner.as_ref(), args);
-        }
-        Ok(Arc::new(datafusion::common::Statistics::new_unknown(&self.veil.schema)))
+    fn statistics_from_inputs(&self, _: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        Ok(Arc::clone(&self.estimate))
     }
 
     /// The reader's context is not used: stores, memory and configuration are the gateway's.
     fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let port = self.veil.port.clone();
-        let cut = recut(self.in_order(), self.context.session_config().batch_size(), Arc::clone(&self.veil.schema));
-        let governed = AssertUnwindSafe(cut).catch_unwind().map(move |item| {
+        let rows = self.below.in_order(Arc::clone(&self.context), self.veil.clone(), self.threads);
+        let (veil, rows_each) = (self.veil.clone(), self.context.session_config().batch_size());
+        let drawn = recut(rows, rows_each, &self.veil.schema).map(move |batch| Ok(veil.draw(&batch?)?));
+        let governed = AssertUnwindSafe(drawn).catch_unwind().map(move |item| {
             let batch = item.unwrap_or_else(|_| Err(BarrierError::internal(&port, "a panic below the barrier").into()));
             batch.map_err(|error| BarrierError::opaque(&port, error))
         });
         // After an error there is nothing more, whatever the stream below would say next.
         let governed = governed.scan(false, |ended, item| {
             let go_on = !std::mem::replace(ended, item.is_err());
-            futures::future::ready(go_on.then_some(item))
+            ready(go_on.then_some(item))
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.veil.schema), governed)))
     }
@@ -202,21 +183,28 @@ impl ExecutionPlan for GovernedExec {
 fn recut(
     batches: impl Stream<Item = Result<RecordBatch>> + Send + 'static,
     rows: usize,
-    schema: SchemaRef,
+    schema: &SchemaRef,
 ) -> stream::BoxStream<'static, Result<RecordBatch>> {
     if schema.fields().is_empty() {
-        return recount(batches, rows, schema);
+        return recount(batches, rows, Arc::clone(schema));
     }
-    let state = Some((Box::pin(batches), BatchCoalescer::new(schema, rows)));
-    stream::try_unfold(state, |state| async move {
+    let state = Some((Box::pin(batches), None));
+    stream::try_unfold(state, move |state| async move {
         let Some((mut batches, mut coalescer)) = state else { return Ok(None) };
         loop {
-            if let Some(full) = coalescer.next_completed_batch() {
+            if let Some(full) = coalescer.as_mut().and_then(BatchCoalescer::next_completed_batch) {
                 return Ok(Some((full, Some((batches, coalescer)))));
             }
             match batches.try_next().await? {
-                Some(batch) => coalescer.push_batch(batch)?,
+                Some(batch) => {
+                    // A batch that is as it should be goes through as it is.
+                    let new = || BatchCoalescer::new(batch.schema(), rows).with_biggest_coalesce_batch_size(Some(rows.saturating_sub(1)));
+                    let coalescer = coalescer.get_or_insert_with(new);
+                    let cuts = (0..batch.num_rows()).step_by(rows);
+                    cuts.map(|cut| batch.slice(cut, rows.min(batch.num_rows() - cut))).try_for_each(|part| coalescer.push_batch(part))?;
+                }
                 None => {
+                    let Some(mut coalescer) = coalescer else { return Ok(None) };
                     coalescer.finish_buffered_batch()?;
                     return Ok(coalescer.next_completed_batch().map(|last| (last, None)));
                 }
@@ -232,12 +220,8 @@ fn recount(
     rows: usize,
     schema: SchemaRef,
 ) -> stream::BoxStream<'static, Result<RecordBatch>> {
-    let batch_of = move |count: usize| -> Result<RecordBatch> {
-        let options = RecordBatchOptions::new().with_row_count(Some(count));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&schema), Vec::new(), &options)?)
-    };
-    let state = (Some(Box::pin(batches)), 0_usize);
-    stream::try_unfold((state, batch_of), move |((mut batches, mut count), batch_of)| async move {
+    let state = (Some(Box::pin(batches)), 0_usize, schema);
+    stream::try_unfold(state, move |(mut batches, mut count, schema)| async move {
         while let Some(more) = &mut batches {
             if count >= rows {
                 break;
@@ -251,7 +235,7 @@ fn recount(
         if now == 0 {
             return Ok(None);
         }
-        Ok(Some((batch_of(now)?, ((batches, count - now), batch_of))))
+        Ok(Some((batch_of(Arc::clone(&schema), Vec::new(), now)?, (batches, count - now, schema))))
     })
     .boxed()
 }

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BinaryViewBuilder, BooleanArray, FixedSizeBinaryBuilder,
-    FixedSizeListArray, GenericListArray, LargeBinaryBuilder, LargeStringBuilder, MapArray, NullArray, OffsetSizeTrait, PrimitiveArray,
-    StringBuilder, StringViewBuilder, StructArray, UInt64Array, downcast_primitive_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanArray, FixedSizeBinaryBuilder, FixedSizeListArray,
+    GenericByteViewArray, GenericByteViewBuilder, GenericListArray, LargeBinaryBuilder, LargeStringBuilder, MapArray, NullArray,
+    OffsetSizeTrait, PrimitiveArray, StringBuilder, StructArray, UInt64Array, downcast_primitive_array,
 };
-use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::{cast, nullif, take};
-use arrow::datatypes::{DataType, FieldRef, Schema};
+use arrow::datatypes::{ArrowNativeType, ByteViewType, DataType, FieldRef, Schema};
 use arrow::error::ArrowError;
 
 type Result<T, E = ArrowError> = std::result::Result<T, E>;
@@ -73,10 +73,10 @@ pub(super) fn rebuild(array: &ArrayRef, governed: &DataType) -> Result<ArrayRef>
         DataType::Boolean => Ok(Arc::new(boolean(array.as_boolean()))),
         DataType::Utf8 => each!(StringBuilder::with_capacity(rows, 0), array.as_string::<i32>()),
         DataType::LargeUtf8 => each!(LargeStringBuilder::with_capacity(rows, 0), array.as_string::<i64>()),
-        DataType::Utf8View => each!(StringViewBuilder::with_capacity(rows), array.as_string_view()),
+        DataType::Utf8View => Ok(Arc::new(views(array.as_string_view())?)),
         DataType::Binary => each!(BinaryBuilder::with_capacity(rows, 0), array.as_binary::<i32>()),
         DataType::LargeBinary => each!(LargeBinaryBuilder::with_capacity(rows, 0), array.as_binary::<i64>()),
-        DataType::BinaryView => each!(BinaryViewBuilder::with_capacity(rows), array.as_binary_view()),
+        DataType::BinaryView => Ok(Arc::new(views(array.as_binary_view())?)),
         DataType::FixedSizeBinary(width) => {
             let mut builder = FixedSizeBinaryBuilder::with_capacity(rows, *width);
             for value in array.as_fixed_size_binary().iter() {
@@ -102,6 +102,26 @@ fn nested(array: &ArrayRef, governed: &DataType) -> Result<ArrayRef> {
     }
 }
 
+/// Whether fixed-width values are already as rebuilt ones would be: nothing under a NULL, and nothing in their allocation but themselves.
+/// Most columns that were decoded or filtered are, and copying them again would take as long as that did.
+fn is_whole<T: ArrowNativeType>(values: &ScalarBuffer<T>, nulls: Option<&NullBuffer>) -> bool {
+    nulls.is_none_or(|nulls| nulls.null_count() == 0) && values.inner().capacity() == size_of_val(values.as_ref())
+}
+
+/// Views over nothing but the values that they show, which lie in one allocation of their size.
+fn views<T: ByteViewType>(array: &GenericByteViewArray<T>) -> Result<GenericByteViewArray<T>> {
+    if !is_whole(array.views(), array.nulls()) {
+        let mut builder = GenericByteViewBuilder::<T>::with_capacity(array.len());
+        array.iter().for_each(|value| builder.append_option(value));
+        return Ok(builder.finish().gc());
+    }
+    let whole = array.gc();
+    match whole.nulls() {
+        None => Ok(whole),
+        Some(_) => GenericByteViewArray::try_new(whole.views().clone(), whole.data_buffers().to_vec(), None),
+    }
+}
+
 /// The validity of these rows and of no others.
 fn validity(nulls: Option<&NullBuffer>) -> Option<NullBuffer> {
     let nulls = nulls.filter(|nulls| nulls.null_count() > 0)?;
@@ -109,6 +129,9 @@ fn validity(nulls: Option<&NullBuffer>) -> Option<NullBuffer> {
 }
 
 fn primitive<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>) -> PrimitiveArray<T> {
+    if is_whole(array.values(), array.nulls()) {
+        return PrimitiveArray::<T>::new(array.values().clone(), None).with_data_type(array.data_type().clone());
+    }
     let nulls = validity(array.nulls());
     let mut values = array.values().to_vec();
     if let Some(nulls) = &nulls {

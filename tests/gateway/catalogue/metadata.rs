@@ -11,7 +11,7 @@ async fn b1_explain_shows_one_opaque_line_and_analyze_no_figures_below_it() {
     for explain in ["EXPLAIN", "EXPLAIN VERBOSE", "EXPLAIN (COSTS off)"] {
         let plan = both.everywhere(&format!("{explain} SELECT name, ssn FROM {{t}} WHERE salary > 5 AND region = 'eu'")).await;
         let below: Vec<&str> = plan.split(';').filter(|line| line.contains("Governed:")).map(str::trim).collect();
-        assert_eq!(below, ["Governed: product=hr.people"], "{plan}");
+        assert_eq!(below, ["Governed: product=hr.people, filter=salary > 5 AND region = eu"], "only the reader's own filter: {plan}");
         for secret in ["DataSource", "$region", "mask", "data/hr", "file", "Exact", "partition_sizes"] {
             assert!(!plan.contains(secret), "{secret}: {plan}");
         }
@@ -21,7 +21,7 @@ async fn b1_explain_shows_one_opaque_line_and_analyze_no_figures_below_it() {
         for analyze in ["EXPLAIN ANALYZE", "EXPLAIN (ANALYZE, VERBOSE)"] {
             let plan = told(&gateway.postgres, &format!("{analyze} SELECT name FROM hr.people_{format} WHERE salary > 5")).await;
             let governed = plan.split(';').find(|line| line.contains("Governed:")).unwrap_or_else(|| panic!("{plan}"));
-            assert_eq!(governed.trim(), format!("Governed: product=hr.people_{format}, metrics=[]"), "{plan}");
+            assert_eq!(governed.trim(), format!("Governed: product=hr.people_{format}, filter=salary > 5, metrics=[]"), "{plan}");
             assert!(!plan.contains("bytes_scanned") && !plan.contains(CANARY), "{plan}");
         }
     }

@@ -120,3 +120,26 @@ fn a_type_that_cannot_be_rebuilt_is_found_before_anything_is_read() {
 }
 
 use arrow::datatypes::UnionMode;
+
+#[test]
+fn how_a_column_came_about_does_not_show_in_its_allocations() {
+    let texts = |text: fn(usize) -> String| StringViewArray::from_iter_values((0..100).map(text));
+    let (long, short): (fn(usize) -> String, fn(usize) -> String) =
+        (|row| format!("a text of many letters, {row}"), |row| format!("{row}"));
+    for text in [long, short] {
+        let (plain, mut builder) = (texts(text), StringViewBuilder::new().with_fixed_block_size(1 << 16));
+        (0..200).for_each(|row| builder.append_value(if row % 2 == 0 { text(row / 2) } else { CANARY.to_owned() }));
+        let even = BooleanArray::from_iter((0..200).map(|row| Some(row % 2 == 0)));
+        let filtered = filter(&builder.finish(), &even).unwrap();
+        let sliced = texts(text).slice(0, 100);
+        for other in [filtered, Arc::new(sliced) as ArrayRef] {
+            let [a, b] = [Arc::new(plain.clone()) as ArrayRef, other].map(|array| rebuild(&array, &DataType::Utf8View).unwrap());
+            assert_eq!(a.get_array_memory_size(), b.get_array_memory_size());
+            assert_eq!(a.as_ref(), b.as_ref());
+        }
+    }
+    let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..100));
+    let longer: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1_000));
+    let [a, b] = [numbers, longer.slice(0, 100)].map(|array| rebuild(&array, &DataType::Int64).unwrap());
+    assert_eq!(a.get_array_memory_size(), b.get_array_memory_size());
+}

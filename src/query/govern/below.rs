@@ -1,0 +1,149 @@
+//! What lies below a governed leaf: scans that are read several at once, and whose rows come up in one order.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
+use datafusion::common::Result;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
+use futures::future::ready;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::BarrierError;
+use super::exec::Veil;
+
+/// Rows of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
+/// with eight times as many, what reads them took a sixth longer.
+const READ_AHEAD: usize = 8 * 8192;
+
+/// A scan, and what of it comes out.
+#[derive(Clone)]
+pub(super) struct Below {
+    /// Its partitions are slices of the product, in the order of its files.
+    pub(super) scan: Arc<dyn ExecutionPlan>,
+    /// Which rows: the policy's filter and the reader's, over the scan's columns.
+    pub(super) keep: Option<Arc<dyn PhysicalExpr>>,
+    /// How many of the scan's columns, from the first.
+    pub(super) columns: usize,
+}
+
+/// What one slice sends: its batches, then that it is at its end. One that falls silent before has failed.
+type Sent = Option<Result<RecordBatch>>;
+
+/// A slice that nobody reads yet.
+struct Slice {
+    number: usize,
+    sender: UnboundedSender<Sent>,
+    room: Arc<Semaphore>,
+}
+
+impl Below {
+    /// All governed rows, slice after slice, while as many are read as there are threads. Nothing is read before the first poll.
+    pub(super) fn in_order(&self, context: Arc<TaskContext>, veil: Veil, threads: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let below = self.clone();
+        stream::once(ready(())).flat_map(move |()| below.start(&context, &veil, threads)).boxed()
+    }
+
+    fn start(&self, context: &Arc<TaskContext>, veil: &Veil, threads: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let slices = self.scan.properties().partitioning.partition_count();
+        if slices == 1 {
+            return self.read(0, Arc::clone(context), veil.clone()).boxed();
+        }
+        let (waiting, coming): (Vec<_>, Vec<_>) = (0..slices)
+            .map(|number| {
+                let ((sender, receiver), room) = (unbounded_channel(), Arc::new(Semaphore::new(READ_AHEAD)));
+                (Slice { number, sender, room: Arc::clone(&room) }, (receiver, room))
+            })
+            .unzip();
+        // Slices are begun in order, so the one whose turn it is has always been begun, and is never kept waiting by a later one.
+        let waiting = Arc::new(Mutex::new(waiting.into_iter()));
+        let read_some = |_| {
+            let (below, context, veil, waiting) = (self.clone(), Arc::clone(context), veil.clone(), Arc::clone(&waiting));
+            SpawnedTask::spawn(async move {
+                loop {
+                    let Some(slice) = waiting.lock().next() else { break };
+                    slice.fill(below.read(slice.number, Arc::clone(&context), veil.clone()), &veil).await;
+                }
+            })
+        };
+        let readers: Vec<_> = (0..threads.clamp(1, slices)).map(read_some).collect();
+        let veil = veil.clone();
+        let rows = stream::iter(coming).flat_map(move |(receiver, room)| arriving(receiver, room, veil.clone()));
+        // Whoever stops listening stops the readers.
+        rows.inspect(move |_| _ = &readers).boxed()
+    }
+
+    /// The governed rows of one slice.
+    fn read(&self, slice: usize, context: Arc<TaskContext>, veil: Veil) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
+        let (below, port) = (self.clone(), veil.port.clone());
+        let scanned = stream::once(ready(self.scan.execute(slice, context))).try_flatten();
+        let kept = scanned.map(move |batch| below.kept(&batch?)).map_err(move |error| BarrierError::from_below(&port, error));
+        kept.try_filter(|batch| ready(batch.num_rows() > 0)).map(move |batch| Ok(veil.mask(&batch?)?))
+    }
+
+    /// The rows of a batch that come out. In an operator of the engine's own, its optimiser would move other expressions to below it.
+    fn kept(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let shown = batch.project(&(0..self.columns).collect::<Vec<_>>())?;
+        let Some(keep) = &self.keep else { return Ok(shown) };
+        let keep = keep.evaluate(batch)?.into_array(batch.num_rows())?;
+        Ok(filter_record_batch(&shown, as_boolean_array(&keep)?)?)
+    }
+
+    /// As a plan of the engine's operators would be.
+    #[cfg(test)]
+    pub(super) fn naive(self) -> Result<Arc<dyn ExecutionPlan>> {
+        use datafusion::physical_plan::filter::FilterExecBuilder;
+        let Some(keep) = self.keep else { return Ok(self.scan) };
+        Ok(Arc::new(FilterExecBuilder::new(keep, self.scan).apply_projection(Some((0..self.columns).collect()))?.build()?))
+    }
+}
+
+impl Slice {
+    /// Sends what is read, as far as there is room.
+    async fn fill(&self, rows: impl Stream<Item = Result<RecordBatch>> + Send, veil: &Veil) {
+        let mut rows = std::pin::pin!(AssertUnwindSafe(rows).catch_unwind());
+        while let Some(batch) = rows.next().await {
+            let batch = batch.unwrap_or_else(|_| Err(BarrierError::internal(&veil.port, "a panic below the barrier").into()));
+            if let Ok(place) = self.room.acquire_many(batch.as_ref().map_or(0, places)).await {
+                place.forget();
+            }
+            let failed = batch.is_err();
+            if self.sender.send(Some(batch)).is_err() || failed {
+                return;
+            }
+        }
+        let _ = self.sender.send(None);
+    }
+}
+
+/// What a slice sent, when its turn has come.
+fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, veil: Veil) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::unfold(Some(receiver), move |receiver| {
+        let (room, port) = (Arc::clone(&room), veil.port.clone());
+        async move {
+            let mut receiver = receiver?;
+            match receiver.recv().await {
+                Some(Some(Ok(batch))) => {
+                    room.add_permits(places(&batch) as usize);
+                    Some((Ok(batch), Some(receiver)))
+                }
+                Some(Some(Err(error))) => Some((Err(error), None)),
+                Some(None) => None,
+                None => Some((Err(BarrierError::internal(&port, "a slice without an end").into()), None)),
+            }
+        }
+    })
+}
+
+/// The places that a batch takes of the room: its rows, but never more than there are.
+fn places(batch: &RecordBatch) -> u32 {
+    u32::try_from(batch.num_rows().min(READ_AHEAD)).unwrap_or(u32::MAX)
+}
