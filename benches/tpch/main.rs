@@ -116,32 +116,51 @@ fn statements() -> impl Iterator<Item = (&'static str, &'static str)> {
     include_str!("queries.sql").split("-- Q").skip(1).filter_map(|part| part.split_once('\n')).map(|(name, sql)| (name, sql.trim()))
 }
 
-/// The 22 queries over masked tables, and over filtered ones, each against open ones: the same, and the rows that the filters leave.
+/// The 22 queries over masked tables and over filtered ones, against open ones: as they are, with the filters written into the query, and
+/// over the rows that the filters leave.
 async fn governed(gateway: &Gateway) -> Result<()> {
+    const RUNS: [(&str, bool); 5] =
+        [(gateway::OPEN, false), (gateway::MASKED, false), (gateway::FILTERED, false), (gateway::OPEN, true), (gateway::REST, false)];
+    let mut totals = [Duration::ZERO; RUNS.len()];
     let mut clients = Vec::new();
-    for domain in gateway::DOMAINS {
-        clients.push((domain, gateway.client(domain).await?, Duration::ZERO));
+    for (domain, by_hand) in RUNS {
+        clients.push((gateway.client(domain).await?, by_hand));
     }
     for (name, sql) in statements() {
-        let mut best = [Duration::MAX; gateway::DOMAINS.len()];
+        let by_hand = filtered_by_hand(sql);
+        let mut best = [Duration::MAX; RUNS.len()];
+        let mut rows = [0; RUNS.len()];
         for round in 0..=ROUNDS {
-            for ((_, client, _), best) in clients.iter_mut().zip(&mut best) {
-                let time = timed(client.read(sql)).await?;
-                *best = if round == 0 { *best } else { time.min(*best) };
+            for (((client, hand), best), rows) in clients.iter_mut().zip(&mut best).zip(&mut rows) {
+                let started = Instant::now();
+                *rows = client.read(if *hand { &by_hand } else { sql }).await?;
+                *best = if round == 0 { *best } else { started.elapsed().min(*best) };
             }
         }
-        let [open, masked, filtered, rest] = best;
+        ensure!(rows[2] == rows[3] && rows[2] == rows[4], "{name} gives different rows: {rows:?}");
+        let [open, masked, filtered, same, rest] = best;
         row(&format!("TPC-H {name} masked, against open"), masked, open, "");
+        row(&format!("TPC-H {name} filtered, against the filters written into the query"), filtered, same, "");
         row(&format!("TPC-H {name} filtered, against the rows left"), filtered, rest, "");
-        for ((.., total), best) in clients.iter_mut().zip(best) {
-            *total += best;
-        }
+        totals.iter_mut().zip(best).for_each(|(total, best)| *total += best);
     }
-    let total = |domain: &str| clients.iter().find(|(name, ..)| *name == domain).map_or(Duration::ZERO, |(.., total)| *total);
-    row("TPC-H masked, against open", total(gateway::MASKED), total(gateway::OPEN), "1.15");
-    row("TPC-H filtered, against open", total(gateway::FILTERED), total(gateway::OPEN), "1.15");
-    row("TPC-H filtered, against the rows left", total(gateway::FILTERED), total(gateway::REST), "1.15");
+    let [open, masked, filtered, same, rest] = totals;
+    row("TPC-H masked, against open", masked, open, "1.15");
+    row("TPC-H filtered, against open", filtered, open, "");
+    row("TPC-H filtered, against the filters written into the query", filtered, same, "");
+    row("TPC-H filtered, against the rows left", filtered, rest, "1.15");
     Ok(())
+}
+
+/// The query over open tables with the filters in it: the least that the engine can do for the same answer, out of the same files.
+fn filtered_by_hand(sql: &str) -> String {
+    let named = |table: &&str| sql.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == *table);
+    let view = |table: &str| format!("{table} AS (SELECT * FROM {}.{table} WHERE {})", gateway::OPEN, data::filter(table));
+    let views: Vec<String> = data::TABLES.into_iter().filter(|table| named(&table)).map(view).collect();
+    match sql.strip_prefix("WITH ") {
+        Some(rest) => format!("WITH {}, {rest}", views.join(", ")),
+        None => format!("WITH {} {sql}", views.join(", ")),
+    }
 }
 
 /// All of lineitem over Flight, against reading it in process.

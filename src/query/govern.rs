@@ -22,17 +22,20 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, DFSchema, Result, Statistics, TableReference};
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
+use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::FutureExt;
 
 use crate::id::PortId;
@@ -126,17 +129,25 @@ impl GovernedTable {
     /// the filters look at. The filters of the scan leave out files, row groups and pages; what is left is looked at row by row.
     async fn below(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Below> {
         let all = self.inner.schema();
-        let translated = |allowed: &BTreeSet<String>| -> Vec<Expr> {
-            filters.iter().filter_map(|filter| leakproof::translate(filter, allowed, &all)).collect()
+        let translated = |allowed: &BTreeSet<String>| -> Vec<Option<Expr>> {
+            filters.iter().map(|filter| leakproof::translate(filter, allowed, &all)).collect()
         };
-        let policy = self.permit.filter().cloned();
-        let prune = policy.iter().cloned().chain(translated(&self.prunable));
-        let keep = conjunction(policy.iter().cloned().chain(translated(&self.clear)));
-        let plan = self.logical(&self.scanned(columns, keep.as_ref())?, self.understood(prune.collect())?, filters, limit)?;
-        let scan = (self.finish)(self.planner.create_physical_plan(&plan).await?)?;
+        let policy: Vec<Expr> = self.permit.filter().into_iter().flat_map(split_conjunction).cloned().collect();
+        let prune: Vec<Expr> = policy.iter().cloned().chain(translated(&self.prunable).into_iter().flatten()).collect();
+        let asked = translated(&self.clear).into_iter().collect::<Option<Vec<Expr>>>();
+        #[cfg(test)]
+        let asked = asked.or_else(|| crate::mutants::is("exact pushdown").then(Vec::new));
+        let asked = asked.ok_or_else(|| BarrierError::internal(&self.port, "a filter that does not go below"))?;
+        let keep = conjunction(policy.into_iter().chain(asked));
+        let plan = self.logical(&self.scanned(columns, keep.as_ref())?, self.understood(prune.clone())?, filters, limit)?;
+        let scan = self.planner.create_physical_plan(&plan).await?;
         let schema = DFSchema::try_from(scan.schema())?;
-        let keep = keep.map(|keep| self.planner.create_physical_expr(keep, &schema)).transpose()?;
-        Ok(Below { scan, keep, columns: columns.len() })
+        let physical = |expr: Option<Expr>| expr.map(|expr| self.planner.create_physical_expr(expr, &schema)).transpose();
+        let scan = match physical(conjunction(prune))? {
+            Some(prune) => pruning(scan, prune, self.planner.config_options())?,
+            None => scan,
+        };
+        Ok(Below { scan: (self.finish)(scan)?, keep: physical(keep)?, columns: columns.len(), few: limit.is_some() })
     }
 
     /// Those of the filters that the port can do something with.
@@ -160,7 +171,11 @@ impl GovernedTable {
 
     fn logical(&self, columns: &[usize], prune: Vec<Expr>, filters: &[Expr], limit: Option<usize>) -> Result<LogicalPlan> {
         let all = self.inner.schema();
-        let mut plan = LogicalPlanBuilder::scan_with_filters(INNER, provider_as_source(Arc::clone(&self.inner)), None, prune)?;
+        // A limit below a filter of the reader's would count rows that the filter drops; below the policy's, rows that nobody may count. In
+        // the scan, where it holds for each slice: one of all slices would take its rows from whichever was the first.
+        let fetch = limit.filter(|_| filters.is_empty() && self.permit.filter().is_none());
+        let source = provider_as_source(Arc::clone(&self.inner));
+        let mut plan = LogicalPlanBuilder::scan_with_filters_fetch(INNER, source, None, prune, fetch)?;
         #[cfg(test)]
         if let (Some(limit), true) = (limit, crate::mutants::is("limit passed through")) {
             plan = plan.limit(0, Some(limit))?;
@@ -173,10 +188,6 @@ impl GovernedTable {
         }
         let needed = columns.iter().filter_map(|index| all.fields().get(*index));
         plan = plan.project(needed.map(|field| Expr::Column(Column::new(Some(TableReference::bare(INNER)), field.name()))))?;
-        // A limit below a filter of the reader's would count rows that the filter drops; below the policy's, rows that nobody may count.
-        if let (Some(limit), true, true) = (limit, filters.is_empty(), self.permit.filter().is_none()) {
-            plan = plan.limit(0, Some(limit))?;
-        }
         plan.build()
     }
 
@@ -184,22 +195,23 @@ impl GovernedTable {
     /// are hidden, that is nothing. Where none are, their number and the clear columns' bounds, which the reader may ask for, and no sizes,
     /// which masked values change.
     fn estimate(&self, below: &Below, masks: &[Option<Mask>]) -> Result<Statistics> {
-        let rows = match &below.keep {
-            Some(keep) => Arc::new(FilterExec::try_new(Arc::clone(keep), Arc::clone(&below.scan))?),
-            None => Arc::clone(&below.scan),
-        };
-        let known = StatisticsContext::new().compute(rows.as_ref(), &StatisticsArgs::new())?;
         let mut estimate = Statistics { column_statistics: vec![ColumnStatistics::new_unknown(); masks.len()], ..Statistics::default() };
         #[cfg(test)]
         let forwarded = crate::mutants::is("statistics forwarded");
         #[cfg(not(test))]
         let forwarded = false;
-        if self.permit.filter().is_none() || forwarded {
-            estimate.num_rows = known.num_rows;
-            for ((shown, column), mask) in estimate.column_statistics.iter_mut().zip(&known.column_statistics).zip(masks) {
-                if mask.is_none() || forwarded {
-                    *shown = ColumnStatistics { byte_size: Precision::Absent, ..column.clone() };
-                }
+        if self.permit.filter().is_some() && !forwarded {
+            return Ok(estimate);
+        }
+        let rows = match &below.keep {
+            Some(keep) => Arc::new(FilterExec::try_new(Arc::clone(keep), Arc::clone(&below.scan))?),
+            None => Arc::clone(&below.scan),
+        };
+        let known = StatisticsContext::new().compute(rows.as_ref(), &StatisticsArgs::new())?;
+        estimate.num_rows = known.num_rows;
+        for ((shown, column), mask) in estimate.column_statistics.iter_mut().zip(&known.column_statistics).zip(masks) {
+            if mask.is_none() || forwarded {
+                *shown = ColumnStatistics { byte_size: Precision::Absent, ..column.clone() };
             }
         }
         Ok(if forwarded { estimate } else { estimate.to_inexact() })
@@ -221,6 +233,29 @@ impl GovernedTable {
             }
         };
         columns.iter().map(mask_of).collect()
+    }
+
+    /// The governed columns of the rows that the filters ask for, all of which may go below.
+    async fn leaf(&self, columns: &[usize], filters: &[Expr], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema: SchemaRef = Arc::new(self.schema.project(columns).map_err(|e| BarrierError::from_below(&self.port, e.into()))?);
+        scrub::check(&schema).map_err(|column| BarrierError::unsupported(&self.port, &column))?;
+        let masks = self.masks(columns)?;
+        let planned = AssertUnwindSafe(async {
+            let below = self.below(columns, filters, limit).await?;
+            let estimate = self.estimate(&below, &masks).unwrap_or_else(|_| Statistics::new_unknown(&schema));
+            Ok((below, estimate))
+        });
+        let (below, estimate) = planned
+            .catch_unwind()
+            .await
+            .map_err(|_| BarrierError::internal(&self.port, "planning panicked"))?
+            .map_err(|error| BarrierError::from_below(&self.port, error))?;
+        #[cfg(test)]
+        if crate::mutants::is("naive filter") && masks.iter().all(Option::is_none) {
+            return below.naive();
+        }
+        let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
+        Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate)))
     }
 
     /// What the governed part runs in: the stores and memory of the query's scope, the configuration of the gateway.
@@ -267,21 +302,26 @@ impl TableProvider for GovernedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let schema: SchemaRef = Arc::new(self.schema.project(&columns).map_err(|e| BarrierError::from_below(&self.port, e.into()))?);
-        scrub::check(&schema).map_err(|column| BarrierError::unsupported(&self.port, &column))?;
-        let masks = self.masks(&columns)?;
-        let planned = AssertUnwindSafe(self.below(&columns, filters, limit)).catch_unwind().await;
-        let below = planned
-            .map_err(|_| BarrierError::internal(&self.port, "planning panicked"))?
-            .map_err(|error| BarrierError::from_below(&self.port, error))?;
         #[cfg(test)]
-        if crate::mutants::is("naive filter") && masks.iter().all(Option::is_none) {
-            return below.naive();
+        if crate::mutants::is("exact pushdown") {
+            return self.leaf(&columns, filters, limit).await;
         }
-        let estimate = self.estimate(&below, &masks).map_err(|error| BarrierError::from_below(&self.port, error))?;
-        let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate)))
+        // A filter that was taken may have been rewritten since, into something that has to stay above.
+        let all = self.inner.schema();
+        let safe = |filter: &Expr| leakproof::translate(filter, &self.clear, &all).is_some();
+        let (below, above): (Vec<Expr>, Vec<Expr>) = filters.iter().cloned().partition(safe);
+        let Some(above) = conjunction(above) else { return self.leaf(&columns, filters, limit).await };
+        let leaf = self.leaf(&self.scanned(&columns, Some(&above))?, &below, None).await?;
+        let above = self.planner.create_physical_expr(above, &DFSchema::try_from(leaf.schema())?)?;
+        Ok(Arc::new(FilterExecBuilder::new(above, leaf).apply_projection(Some((0..columns.len()).collect()))?.build()?))
     }
+}
+
+/// The scan with a predicate by which it may leave out row groups and pages. The engine's rule for that wants an operator that filters, which
+/// is taken away again: what filters is the leaf.
+fn pruning(scan: Arc<dyn ExecutionPlan>, predicate: Arc<dyn PhysicalExpr>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+    let pushed = FilterPushdown::new().optimize(Arc::new(FilterExec::try_new(predicate, scan)?), config)?;
+    Ok(pushed.downcast_ref::<FilterExec>().map_or_else(|| Arc::clone(&pushed), |filter| Arc::clone(filter.input())))
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
+use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::runtime::SpawnedTask;
@@ -20,9 +21,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::BarrierError;
 use super::exec::Veil;
 
-/// Rows of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
-/// with eight times as many, what reads them took a sixth longer.
-const READ_AHEAD: usize = 8 * 8192;
+/// Bytes of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
+/// with ten times as many, what reads them took a sixth longer.
+const READ_AHEAD: usize = 4 << 20;
 
 /// A scan, and what of it comes out.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ pub(super) struct Below {
     pub(super) keep: Option<Arc<dyn PhysicalExpr>>,
     /// How many of the scan's columns, from the first.
     pub(super) columns: usize,
+    /// Whether the reader wants a few rows only, so that nothing is read that has not its turn.
+    pub(super) few: bool,
 }
 
 /// What one slice sends: its batches, then that it is at its end. One that falls silent before has failed.
@@ -54,8 +57,9 @@ impl Below {
 
     fn start(&self, context: &Arc<TaskContext>, veil: &Veil, threads: usize) -> BoxStream<'static, Result<RecordBatch>> {
         let slices = self.scan.properties().partitioning.partition_count();
-        if slices == 1 {
-            return self.read(0, Arc::clone(context), veil.clone()).boxed();
+        if slices == 1 || self.few {
+            let (below, context, veil) = (self.clone(), Arc::clone(context), veil.clone());
+            return stream::iter(0..slices).flat_map(move |slice| below.read(slice, Arc::clone(&context), veil.clone())).boxed();
         }
         let (waiting, coming): (Vec<_>, Vec<_>) = (0..slices)
             .map(|number| {
@@ -74,7 +78,7 @@ impl Below {
                 }
             })
         };
-        let readers: Vec<_> = (0..threads.clamp(1, slices)).map(read_some).collect();
+        let readers: Vec<_> = (0..threads.max(1).min(slices)).map(read_some).collect();
         let veil = veil.clone();
         let rows = stream::iter(coming).flat_map(move |(receiver, room)| arriving(receiver, room, veil.clone()));
         // Whoever stops listening stops the readers.
@@ -84,7 +88,8 @@ impl Below {
     /// The governed rows of one slice.
     fn read(&self, slice: usize, context: Arc<TaskContext>, veil: Veil) -> impl Stream<Item = Result<RecordBatch>> + Send + use<> {
         let (below, port) = (self.clone(), veil.port.clone());
-        let scanned = stream::once(ready(self.scan.execute(slice, context))).try_flatten();
+        let scan = Arc::clone(&self.scan);
+        let scanned = stream::once(async move { scan.execute(slice, context) }).try_flatten();
         let kept = scanned.map(move |batch| below.kept(&batch?)).map_err(move |error| BarrierError::from_below(&port, error));
         kept.try_filter(|batch| ready(batch.num_rows() > 0)).map(move |batch| Ok(veil.mask(&batch?)?))
     }
@@ -94,7 +99,18 @@ impl Below {
         let shown = batch.project(&(0..self.columns).collect::<Vec<_>>())?;
         let Some(keep) = &self.keep else { return Ok(shown) };
         let keep = keep.evaluate(batch)?.into_array(batch.num_rows())?;
-        Ok(filter_record_batch(&shown, as_boolean_array(&keep)?)?)
+        let kept = filter_record_batch(&shown, as_boolean_array(&keep)?)?;
+        // Views of a few rows would keep the pages of all rows in memory while they wait.
+        if kept.num_rows() > batch.num_rows() / 2 {
+            return Ok(kept);
+        }
+        let columns = kept.columns().iter().map(|column| match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
+        Ok(RecordBatch::try_new_with_options(kept.schema(), columns.collect(), &options)?)
     }
 
     /// As a plan of the engine's operators would be.
@@ -143,7 +159,7 @@ fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, veil: Veil)
     })
 }
 
-/// The places that a batch takes of the room: its rows, but never more than there are.
+/// The places that a batch takes of the room: its bytes, but never more than there are.
 fn places(batch: &RecordBatch) -> u32 {
-    u32::try_from(batch.num_rows().min(READ_AHEAD)).unwrap_or(u32::MAX)
+    u32::try_from(batch.get_array_memory_size().clamp(1, READ_AHEAD)).unwrap_or(u32::MAX)
 }

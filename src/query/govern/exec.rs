@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
-use arrow::compute::BatchCoalescer;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::compute::{BatchCoalescer, cast};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics};
@@ -38,9 +38,16 @@ pub(super) struct Veil {
 impl Veil {
     /// The batch with its masked columns masked.
     pub(super) fn mask(&self, batch: &RecordBatch) -> Result<RecordBatch, BarrierError> {
-        let columns = batch.columns().iter().zip(&self.masks).map(|(column, mask)| match mask {
-            Some(mask) => mask.apply(column, &self.keys),
-            None => Ok(Arc::clone(column)),
+        let columns = batch.columns().iter().zip(&self.masks).map(|(column, mask)| {
+            let shown = match mask {
+                Some(mask) => mask.apply(column, &self.keys)?,
+                None => Arc::clone(column),
+            };
+            // Put together, the dictionaries of many batches can have too many keys.
+            match shown.data_type() {
+                DataType::Dictionary(_, values) => cast(&shown, values),
+                _ => Ok(shown),
+            }
         });
         let masked = columns.collect::<Result<Vec<_>, _>>().and_then(|columns| {
             let names = self.schema.fields().iter().zip(&columns);
@@ -56,7 +63,7 @@ impl Veil {
         let columns = masked.columns().iter().zip(self.schema.fields()).map(|(column, field)| {
             #[cfg(test)]
             if crate::mutants::is("no scrub") {
-                return arrow::compute::cast(column, field.data_type());
+                return cast(column, field.data_type());
             }
             scrub::rebuild(column, field.data_type())
         });

@@ -360,3 +360,56 @@ async fn a_planner_is_told_to_expect_what_its_reader_may_count_and_no_more() {
     let filtered = expected(Some("region = 'EU'")).await;
     assert_eq!(*filtered, Statistics::new_unknown(&hostile().schema()));
 }
+
+#[tokio::test]
+async fn a_filter_that_was_rewritten_after_it_was_taken_is_done_above() {
+    use datafusion::prelude::{col, lit};
+    let table = governed(mem(vec![hostile()]), Some("region = 'EU'"), &[("ssn", "email")], &[]);
+    let (context, name) = (SessionContext::new(), vec![1]);
+    for (filters, names) in [
+        (vec![lit(false)], vec![]),
+        (
+            vec![(lit(1_i64) / (col("salary") - lit(100_000_i64))).lt_eq(lit(0_i64)), col("salary").gt(lit(15_i64))],
+            vec!["bea", "cyd", "dan"],
+        ),
+        (vec![col("ssn").is_not_null(), col("id").eq(lit(1_i64) + lit(1_i64))], vec!["bea"]),
+    ] {
+        let plan = table.scan(&context.state(), Some(&name), &filters, Some(1)).await.unwrap();
+        let batches = datafusion::physical_plan::collect(plan, context.task_ctx()).await.unwrap();
+        let found: Vec<_> = batches.iter().flat_map(|batch| batch.column(0).as_string_view().iter().flatten()).collect();
+        assert_eq!(found, names, "{filters:?}");
+    }
+    // The optimiser does so where a column is known to hold no NULL only when it has arrived there.
+    let reader = reader(Arc::new(table));
+    reader
+        .register_table(
+            "v",
+            mem(vec![
+                RecordBatch::try_from_iter_with_nullable([("id", Arc::new(Int64Array::from(vec![None, Some(9)])) as ArrayRef, true)])
+                    .unwrap(),
+            ]),
+        )
+        .unwrap();
+    assert_eq!(one(&reader, "SELECT count(*) FROM (SELECT id FROM t UNION ALL SELECT id FROM v) u WHERE id IS NULL").await, "1");
+}
+
+#[tokio::test]
+async fn a_scan_leaves_out_what_the_policy_or_a_masked_products_reader_does_not_want() {
+    use datafusion::prelude::{col, lit};
+    let folder = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(folder.path().join("a.parquet")).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, harmless().schema(), None).unwrap();
+    writer.write(&harmless()).unwrap();
+    writer.close().unwrap();
+    let context = SessionContext::new();
+    context.register_parquet("f", folder.path().to_str().unwrap(), Default::default()).await.unwrap();
+    let inner = context.table_provider("f").await.unwrap();
+    let asked = [col("salary").gt(lit(15_i64))];
+    for (filter, by, not_by) in [(None, "salary", "region"), (Some("region = 'EU' AND id < 1000"), "region", "salary")] {
+        let table = governed(Arc::clone(&inner), filter, &[("ssn", "email")], &[]);
+        let below = table.below(&[1], &asked, None).await.unwrap();
+        let plan = datafusion::physical_plan::displayable(below.scan.as_ref()).indent(true).to_string();
+        let (_, predicate) = plan.split_once("pruning_predicate=").unwrap_or_else(|| panic!("{plan}"));
+        assert!(predicate.contains(by) && !predicate.contains(not_by), "{plan}");
+    }
+}

@@ -156,7 +156,7 @@ pub const NAMES: [&str; 21] = [
 /// What tells a broken barrier from a sound one, for each product `{T}`.
 pub const DECISIVE: [&str; 10] = [
     "SELECT * FROM {T}",
-    "SELECT * FROM {T} LIMIT 6",
+    "SELECT * FROM {T} LIMIT 12",
     "SELECT count(*) FROM {T}",
     "SELECT region, 1/(salary-100000) FROM {T}",
     "SELECT id FROM {T} WHERE 1/(salary-100000) <= 0 ORDER BY id",

@@ -37,3 +37,14 @@ async fn rows_come_in_one_order_and_in_the_same_batches_whatever_files_lie_betwe
         assert_eq!(names, [["ann", "bea", "cyd", "dan"]], "{hidden:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_takes_the_first_rows_whichever_of_the_files_was_read_first() {
+    let all = people(&[]);
+    let files = (0..all.num_rows()).map(|row| vec![all.slice(row, 1)]).collect();
+    let inner: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(all.schema(), files).unwrap());
+    let reader = reader(Arc::new(governed(inner, None, &[("ssn", "email")], &[])));
+    for _ in 0..200 {
+        assert_eq!(one(&reader, "SELECT name FROM t LIMIT 2").await, "ann;bea");
+    }
+}
