@@ -156,7 +156,7 @@ async fn governed(gateway: &Gateway) -> Result<()> {
 fn filtered_by_hand(sql: &str) -> String {
     let named = |table: &&str| sql.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == *table);
     let view = |table: &str| format!("{table} AS (SELECT * FROM {}.{table} WHERE {})", gateway::OPEN, data::filter(table));
-    let views: Vec<String> = data::TABLES.into_iter().filter(|table| named(&table)).map(view).collect();
+    let views: Vec<String> = data::TABLES.into_iter().filter(named).map(view).collect();
     match sql.strip_prefix("WITH ") {
         Some(rest) => format!("WITH {}, {rest}", views.join(", ")),
         None => format!("WITH {} {sql}", views.join(", ")),

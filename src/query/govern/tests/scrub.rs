@@ -124,9 +124,8 @@ use arrow::datatypes::UnionMode;
 #[test]
 fn how_a_column_came_about_does_not_show_in_its_allocations() {
     let texts = |text: fn(usize) -> String| StringViewArray::from_iter_values((0..100).map(text));
-    let (long, short): (fn(usize) -> String, fn(usize) -> String) =
-        (|row| format!("a text of many letters, {row}"), |row| format!("{row}"));
-    for text in [long, short] {
+    let (long, short) = (|row: usize| format!("a text of many letters, {row}"), |row: usize| format!("{row}"));
+    for text in [long as fn(usize) -> String, short] {
         let (plain, mut builder) = (texts(text), StringViewBuilder::new().with_fixed_block_size(1 << 16));
         (0..200).for_each(|row| builder.append_value(if row % 2 == 0 { text(row / 2) } else { CANARY.to_owned() }));
         let even = BooleanArray::from_iter((0..200).map(|row| Some(row % 2 == 0)));
