@@ -313,8 +313,13 @@ impl TableProvider for GovernedTable {
         let Some(above) = conjunction(above) else { return self.leaf(&columns, filters, limit).await };
         let leaf = self.leaf(&self.scanned(&columns, Some(&above))?, &below, None).await?;
         let above = self.planner.create_physical_expr(above, &DFSchema::try_from(leaf.schema())?)?;
-        Ok(Arc::new(FilterExecBuilder::new(above, leaf).apply_projection(Some((0..columns.len()).collect()))?.build()?))
+        filtered(leaf, above, columns.len())
     }
+}
+
+/// The rows that an operator of the engine keeps, and of their columns so many from the first.
+fn filtered(plan: Arc<dyn ExecutionPlan>, keep: Arc<dyn PhysicalExpr>, columns: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(Arc::new(FilterExecBuilder::new(keep, plan).apply_projection(Some((0..columns).collect()))?.build()?))
 }
 
 /// The scan with a predicate by which it may leave out row groups and pages. The engine's rule for that wants an operator that filters, which

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::BarrierError;
-use super::exec::Veil;
+use super::exec::{Veil, batch_of};
+use crate::id::PortId;
 
 /// Bytes of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
 /// with ten times as many, what reads them took a sixth longer.
@@ -74,13 +75,13 @@ impl Below {
             SpawnedTask::spawn(async move {
                 loop {
                     let Some(slice) = waiting.lock().next() else { break };
-                    slice.fill(below.read(slice.number, Arc::clone(&context), veil.clone()), &veil).await;
+                    slice.fill(below.read(slice.number, Arc::clone(&context), veil.clone()), &veil.port).await;
                 }
             })
         };
         let readers: Vec<_> = (0..threads.max(1).min(slices)).map(read_some).collect();
-        let veil = veil.clone();
-        let rows = stream::iter(coming).flat_map(move |(receiver, room)| arriving(receiver, room, veil.clone()));
+        let port = veil.port.clone();
+        let rows = stream::iter(coming).flat_map(move |(receiver, room)| arriving(receiver, room, port.clone()));
         // Whoever stops listening stops the readers.
         rows.inspect(move |_| _ = &readers).boxed()
     }
@@ -109,25 +110,23 @@ impl Below {
             DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
             _ => Arc::clone(column),
         });
-        let options = RecordBatchOptions::new().with_row_count(Some(kept.num_rows()));
-        Ok(RecordBatch::try_new_with_options(kept.schema(), columns.collect(), &options)?)
+        Ok(batch_of(kept.schema(), columns.collect(), kept.num_rows())?)
     }
 
     /// As a plan of the engine's operators would be.
     #[cfg(test)]
     pub(super) fn naive(self) -> Result<Arc<dyn ExecutionPlan>> {
-        use datafusion::physical_plan::filter::FilterExecBuilder;
         let Some(keep) = self.keep else { return Ok(self.scan) };
-        Ok(Arc::new(FilterExecBuilder::new(keep, self.scan).apply_projection(Some((0..self.columns).collect()))?.build()?))
+        super::filtered(self.scan, keep, self.columns)
     }
 }
 
 impl Slice {
     /// Sends what is read, as far as there is room.
-    async fn fill(&self, rows: impl Stream<Item = Result<RecordBatch>> + Send, veil: &Veil) {
+    async fn fill(&self, rows: impl Stream<Item = Result<RecordBatch>> + Send, port: &PortId) {
         let mut rows = std::pin::pin!(AssertUnwindSafe(rows).catch_unwind());
         while let Some(batch) = rows.next().await {
-            let batch = batch.unwrap_or_else(|_| Err(BarrierError::internal(&veil.port, "a panic below the barrier").into()));
+            let batch = batch.unwrap_or_else(|_| Err(BarrierError::internal(port, "a panic below the barrier").into()));
             if let Ok(place) = self.room.acquire_many(batch.as_ref().map_or(0, places)).await {
                 place.forget();
             }
@@ -141,9 +140,9 @@ impl Slice {
 }
 
 /// What a slice sent, when its turn has come.
-fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, veil: Veil) -> impl Stream<Item = Result<RecordBatch>> + Send {
+fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, port: PortId) -> impl Stream<Item = Result<RecordBatch>> + Send {
     stream::unfold(Some(receiver), move |receiver| {
-        let (room, port) = (Arc::clone(&room), veil.port.clone());
+        let (room, port) = (Arc::clone(&room), port.clone());
         async move {
             let mut receiver = receiver?;
             match receiver.recv().await {

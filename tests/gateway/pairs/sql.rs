@@ -154,8 +154,9 @@ pub const NAMES: [&str; 21] = [
 ];
 
 /// What tells a broken barrier from a sound one, for each product `{T}`.
-pub const DECISIVE: [&str; 10] = [
+pub const DECISIVE: [&str; 11] = [
     "SELECT * FROM {T}",
+    "SELECT * FROM {T} LIMIT 3",
     "SELECT * FROM {T} LIMIT 12",
     "SELECT count(*) FROM {T}",
     "SELECT region, 1/(salary-100000) FROM {T}",
