@@ -18,8 +18,10 @@ use crate::id::CatalogVersion;
 use super::load::{Memory, load};
 use super::{Problem, Severity, Snapshot, folder};
 
-/// Changes come in bursts: an editor writes, renames and touches.
+/// Changes come in bursts: an editor empties a file, writes it, renames and touches. The folder is read when it has been quiet for so long,
 const SETTLE: Duration = Duration::from_millis(150);
+/// or has not been for so long, because a change has a second to bite.
+const RESTLESS: Duration = Duration::from_millis(450);
 /// How often to look where the system tells us of changes, in case it did not.
 const SLOW_POLL: Duration = Duration::from_secs(3);
 /// How often to look where it does not.
@@ -107,17 +109,17 @@ impl Catalog {
                 () = changed.notified() => true,
                 () = tokio::time::sleep(if seen.is_none() { Duration::ZERO } else { poll }) => false,
             };
-            if told {
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = tokio::time::sleep(SETTLE) => {}
-                }
+            if told && stop.run_until_cancelled(settled(&changed)).await.is_none() {
+                return;
             }
-            let (catalog, before) = (self.clone(), seen.take());
+            let (catalog, before, again) = (self.clone(), seen.take(), Arc::clone(&changed));
             let look = move || {
                 let now = folder::fingerprint(&catalog.0.folder);
-                if told || before.as_ref() != Some(&now) {
+                if told {
                     catalog.reload();
+                } else if before.as_ref() != Some(&now) {
+                    // Found by looking, perhaps in the middle of it.
+                    again.notify_one();
                 }
                 now
             };
@@ -127,6 +129,13 @@ impl Catalog {
             }
         }
     }
+}
+
+/// Waits until nothing has changed for a while.
+async fn settled(changed: &Notify) {
+    let quiet = async { while tokio::time::timeout(SETTLE, changed.notified()).await.is_ok() {} };
+    // Whoever never stops writing is read while they write, and again afterwards.
+    let _ = tokio::time::timeout(RESTLESS, quiet).await;
 }
 
 /// What is served when even the folder or `mesh.yaml` is gone: what was served before, with the problems of now.

@@ -102,11 +102,11 @@ async fn the_receipt_of_the_reader_is_in_the_audit_and_changes_with_the_rules_an
     assert_ne!(word(&other[0], "filter "), filter_receipt);
 
     // What a reader must not know of does not show in their receipts.
-    let hidden = gateway.folder().join("catalog/shop/hidden/v1.yaml");
-    let text = std::fs::read_to_string(&hidden).unwrap();
-    std::fs::write(&hidden, text.replace("mask-alphanum", "replace-with-null")).unwrap();
-    let orders = gateway.folder().join("catalog/shop/orders/v1.yaml");
-    let text = std::fs::read_to_string(&orders).unwrap();
+    let (hidden, orders) = ("shop/hidden/v1.yaml", "shop/orders/v1.yaml");
+    let written = |file: &str| std::fs::read_to_string(gateway.folder().join("catalog").join(file)).unwrap();
+    let text = written(hidden);
+    gateway.rewrite(hidden, &text.replace("mask-alphanum", "replace-with-null"));
+    let text = written(orders);
     let seen_hidden_change = || async {
         let sql = "SELECT id FROM shop.hidden WHERE note IS NULL";
         gateway.pg("owner").await.text_rows(sql).await.is_ok_and(|rows| rows.len() == 1)
@@ -114,7 +114,7 @@ async fn the_receipt_of_the_reader_is_in_the_audit_and_changes_with_the_rules_an
     assert!(crate::harness::eventually(std::time::Duration::from_secs(5), seen_hidden_change).await);
     assert_eq!(receipts(&gateway, "eve").await, first);
 
-    std::fs::write(&orders, text.replace("mask-alphanum", "replace-with-null")).unwrap();
+    gateway.rewrite(orders, &text.replace("mask-alphanum", "replace-with-null"));
     let changed = || async { receipts(&gateway, "eve").await != first };
     assert!(crate::harness::eventually(std::time::Duration::from_secs(5), changed).await);
     let last = receipts(&gateway, "eve").await;

@@ -483,7 +483,7 @@ async fn d2_a_budget_that_blocks_refuses_the_read_that_would_pass_it_on_either_d
     assert!(gateway.pg("shopper").await.text_rows("SELECT count(note) FROM shop.of_csv").await.is_ok());
     assert_eq!(pg.text_rows("SELECT action FROM finops.budgets").await.unwrap(), [[Some("block".to_owned())]]);
     // A budget that was raised holds at once.
-    std::fs::write(gateway.folder().join("catalog/sales/domain.yaml"), yaml(&format!("{:.2}", whole * 10.0))).unwrap();
+    gateway.rewrite("sales/domain.yaml", &yaml(&format!("{:.2}", whole * 10.0)));
     let reads = || async { pg.text_rows("SELECT count(note) FROM shop.of_csv").await.is_ok() };
     assert!(eventually(Duration::from_secs(5), reads).await);
 }

@@ -70,11 +70,6 @@ async fn gateway() -> TestGateway {
         .await
 }
 
-/// Changes a file of the catalog under a gateway that runs.
-fn write(gateway: &TestGateway, file: &str, text: &str) {
-    std::fs::write(gateway.folder().join("catalog").join(file), text).unwrap();
-}
-
 /// Rows as lines, or the SQLSTATE.
 async fn told(client: &Pg, sql: &str) -> String {
     match client.text_rows(sql).await {
@@ -140,13 +135,13 @@ async fn a_policy_that_changes_bites_within_a_second_and_ends_what_runs() {
     let endless = tokio::spawn(async move { told(&running, sql).await });
     tokio::time::sleep(SECOND / 2).await;
     assert!(!endless.is_finished());
-    write(&gateway, "hr/policies/domain.rego", &DOMAIN.replace("hr-friends", "hr-family"));
+    gateway.rewrite("hr/policies/domain.rego", &DOMAIN.replace("hr-friends", "hr-family"));
     let changed = eventually(2 * SECOND, || async { told(&bob, "EXECUTE p").await == "42501" }).await;
     assert!(changed, "what was prepared is decided again");
     let answer = tokio::time::timeout(5 * SECOND, endless).await.expect("it ends within five seconds").unwrap();
     assert_eq!(answer, "42501");
     // And back.
-    write(&gateway, "hr/policies/domain.rego", DOMAIN);
+    gateway.rewrite("hr/policies/domain.rego", DOMAIN);
     assert!(eventually(2 * SECOND, || async { told(&bob, "EXECUTE p").await == "2" }).await);
 }
 
@@ -163,14 +158,14 @@ async fn a_policy_that_cannot_be_used_denies_what_it_guards_and_says_where() {
         ("package mesh.domain.hr\ndeny contains \"x\" if time.now_ns() == 1\n", "2:22 the function `time.now_ns` cannot"),
         ("package mesh.domain.hr\ndeny contains \"x\" if data.mesh.domain.sales.deny\n", "2:22 a policy reads `input` and its own package"),
     ] {
-        write(&gateway, "hr/policies/domain.rego", text);
+        gateway.rewrite("hr/policies/domain.rego", text);
         assert!(eventually(2 * SECOND, || async { told(&olga, count).await == "42501" }).await, "{text}");
         // The first may have been one that ran already, and lost its right.
         assert_eq!(told(&olga, count).await, "42501", "{text}");
         let problems = told(&olga, problem).await;
         assert!(problems.starts_with("hr/policies/domain.rego:") && problems.contains(said), "{problems}");
         assert!(said_to_the_audit(&gateway, "olga", &["a policy cannot be used: "]).await, "{text}");
-        write(&gateway, "hr/policies/domain.rego", DOMAIN);
+        gateway.rewrite("hr/policies/domain.rego", DOMAIN);
         assert!(eventually(2 * SECOND, || async { told(&olga, count).await == "3" }).await);
     }
     // One that fails or does not end while it is asked.
@@ -179,12 +174,12 @@ async fn a_policy_that_cannot_be_used_denies_what_it_guards_and_says_where() {
         (slow.as_str(), "time limit"),
         ("deny contains \"x\" if to_number(input.principal.name) == 1\n", "could not parse string as number"),
     ] {
-        write(&gateway, "hr/policies/domain.rego", &format!("package mesh.domain.hr\n{rule}"));
+        gateway.rewrite("hr/policies/domain.rego", &format!("package mesh.domain.hr\n{rule}"));
         assert!(eventually(2 * SECOND, || async { told(&olga, count).await == "42501" }).await, "{rule}");
         assert_eq!(told(&olga, count).await, "42501", "{rule}");
         let parts = ["`deny` of the policy mesh.domain.hr failed", said, "hr/policies/domain.rego:2"];
         assert!(said_to_the_audit(&gateway, "olga", &parts).await, "{rule}");
-        write(&gateway, "hr/policies/domain.rego", DOMAIN);
+        gateway.rewrite("hr/policies/domain.rego", DOMAIN);
         assert!(eventually(2 * SECOND, || async { told(&bob, count).await == "2" }).await);
     }
 }

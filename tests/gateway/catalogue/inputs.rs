@@ -39,10 +39,9 @@ async fn h9_a_query_sees_one_policy_whole_while_policies_change() {
     let gateway = TestGateway::new().domain("hr").domain("sales").product(&product(policies[0].0, policies[0].1));
     let gateway = gateway.file("hr/people.csv", rows).user("bob", "sales", &[], &[]).start().await;
     let client = gateway.pg("bob").await;
-    let file = gateway.folder().join("catalog/hr/people_csv/v1.yaml");
     for round in 0..4 {
         let (filter, mask, expected) = policies[round % 2];
-        std::fs::write(&file, product(filter, mask)).unwrap();
+        gateway.rewrite("hr/people_csv/v1.yaml", &product(filter, mask));
         let arrived = eventually(Duration::from_secs(5), || async {
             let answer = told(&client, "SELECT id, ssn FROM hr.people_csv").await;
             // A query that runs while its policy changes is ended.
