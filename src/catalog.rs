@@ -20,6 +20,7 @@ mod types;
 mod values;
 mod yaml;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -364,6 +365,20 @@ pub struct Column {
     pub unique: bool,
     /// Its dotted label, `PII.NationalID`.
     pub classification: Option<String>,
+    /// The fields of a struct, or of the structs of a list.
+    pub fields: Vec<Column>,
+}
+
+impl Column {
+    /// The column, and behind it its fields at every depth, each by its path (`address.street`).
+    pub fn with_fields(&self) -> Vec<(Cow<'_, str>, &Column)> {
+        let mut all = vec![(Cow::Borrowed(self.name.as_str()), self)];
+        for field in &self.fields {
+            let inner = field.with_fields().into_iter();
+            all.extend(inner.map(|(path, field)| (Cow::Owned(format!("{}.{path}", self.name)), field)));
+        }
+        all
+    }
 }
 
 /// A contract's type: PostgreSQL's names, Arrow's meaning.

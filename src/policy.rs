@@ -132,9 +132,9 @@ impl Permit {
         &self.0.filter_texts
     }
 
-    /// The columns that are masked, in the order of the alphabet, for a notice.
-    pub fn masked_columns(&self) -> impl Iterator<Item = &str> {
-        self.0.masks.keys().map(String::as_str)
+    /// What is masked, as it is shown to people: columns, and fields by their path (`address.street`), in the order of the alphabet.
+    pub fn masked(&self) -> BTreeMap<String, &Mask> {
+        self.0.masks.iter().flat_map(|(column, mask)| mask.leaves(column)).collect()
     }
 
     /// What the reader's planner sees: the same names, masked types, nullable where a mask gives NULL, no metadata. Dictionaries are plain

@@ -6,10 +6,13 @@ use crate::id::PortName;
 
 use super::manifest::Context;
 use super::read::{Fields, Report, Value, clip, nearest, one_of};
+use super::types::STRUCT;
 use super::{Column, ColumnType, Format, Location, Mesh, Port, values};
 
 /// The most columns of a table: PostgreSQL's.
 const MAX_COLUMNS: usize = 1600;
+/// The deepest struct in a struct.
+const MAX_DEPTH: usize = 8;
 /// The most ports of a product version.
 const MAX_PORTS: usize = 32;
 
@@ -113,6 +116,12 @@ impl Reader<'_> {
         let partitioning = fields.get("partitioning").map(|value| partitioning(value, columns.as_deref(), report)).unwrap_or_default();
         let options = fields.get("options").and_then(|value| options(value, format?, report)).unwrap_or_default();
         let (Some(name), Some(format), Some(location)) = (name, format, location) else { return };
+        if format == Format::Csv
+            && let Some(schema) = schema
+            && let Some(column) = columns.iter().flatten().find(|column| column.data_type.arrow.is_nested())
+        {
+            report.error(schema.at(), format!("a csv file holds no lists and no structs, as column `{}` is", clip(&column.name)));
+        }
         if columns.is_none() && schema.is_none() && !format.carries_schema() {
             self.ports.lacks = Some("a schema: the format carries none (`schema`)");
         }
@@ -156,7 +165,7 @@ impl Reader<'_> {
                 report.error(item.at(), format!("more than {MAX_COLUMNS} columns"));
                 break;
             }
-            let Some(column) = column(item, self.context.mesh, report) else { continue };
+            let Some(column) = column(item, 0, self.context.mesh, report) else { continue };
             if let (Some(text), Some(pattern)) = (&self.context.mesh.column_pattern, self.context.naming)
                 && !pattern.is_match(&column.name)
             {
@@ -215,7 +224,7 @@ fn partitioning(list: Value<'_>, columns: Option<&[Column]>, report: &mut Report
         let Some(value) = fields.require("field", report) else { continue };
         let Some(name) = value.filled(report) else { continue };
         if let Some(columns) = columns {
-            check_column(name, value, columns.iter(), report);
+            check_column(name, value, columns.iter().map(|column| column.name.as_str()), report);
         }
         if fields_seen.iter().any(|seen| seen == name) {
             report.error(value.at(), format!("partition field `{}` is given twice", clip(name)));
@@ -226,11 +235,11 @@ fn partitioning(list: Value<'_>, columns: Option<&[Column]>, report: &mut Report
 }
 
 /// Notes a column that the schema does not have.
-pub(super) fn check_column<'c>(name: &str, value: Value<'_>, columns: impl Iterator<Item = &'c Column> + Clone, report: &mut Report) {
-    if columns.clone().any(|column| column.name == name) {
+pub(super) fn check_column<'c>(name: &str, value: Value<'_>, columns: impl Iterator<Item = &'c str> + Clone, report: &mut Report) {
+    if columns.clone().any(|column| column == name) {
         return;
     }
-    let message = match nearest(name, columns.map(|column| column.name.as_str())) {
+    let message = match nearest(name, columns) {
         Some(word) => format!("column `{}` is not in the schema: did you mean `{word}`?", clip(name)),
         None => format!("column `{}` is not in the schema", clip(name)),
     };
@@ -261,20 +270,55 @@ fn options(value: Value<'_>, format: Format, report: &mut Report) -> Option<BTre
     Some(options)
 }
 
-fn column(item: Value<'_>, mesh: &Mesh, report: &mut Report) -> Option<Column> {
-    let fields = item.fields(&["name", "type", "nullable", "description", "unique", "classification"], report)?;
+/// A column, or a field this deep in one.
+fn column(item: Value<'_>, depth: usize, mesh: &Mesh, report: &mut Report) -> Option<Column> {
+    let fields = item.fields(&["name", "type", "nullable", "description", "unique", "classification", "fields"], report)?;
     let name = fields.require("name", report).and_then(|value| value.parsed(column_name, report));
-    let data_type = fields.require("type", report).and_then(|value| value.parsed(ColumnType::parse, report));
+    let (data_type, nested) = column_type(&fields, depth, mesh, report)?;
     let nullable = fields.get("nullable").map_or(Some(true), |value| value.boolean(report));
     let unique = fields.get("unique").map_or(Some(false), |value| value.boolean(report));
     let description = fields.get("description").and_then(|value| value.filled(report)).map(str::to_owned);
     let label = fields.get("classification");
     let classification = label.and_then(|value| value.parsed(values::label, report));
-    let (name, data_type) = (name?, data_type?);
+    let name = name?;
     if let (Some(value), Some(classification)) = (label, &classification) {
         check_label(classification, value, &data_type, mesh, report);
     }
-    Some(Column { name, data_type, nullable: nullable?, description, unique: unique?, classification })
+    Some(Column { name, data_type, nullable: nullable?, description, unique: unique?, classification, fields: nested })
+}
+
+/// A type, and the fields that it lists.
+fn column_type(written: &Fields<'_>, depth: usize, mesh: &Mesh, report: &mut Report) -> Option<(ColumnType, Vec<Column>)> {
+    let (kind, list) = (written.require("type", report)?, written.get("fields"));
+    let word = kind.text(report)?.trim().to_ascii_lowercase();
+    let element = word.strip_suffix("[]");
+    if element.unwrap_or(&word) != STRUCT {
+        if let Some(list) = list {
+            report.error(list.at(), format!("`fields` goes with the type `{STRUCT}` or `{STRUCT}[]`"));
+        }
+        return Some((kind.parsed(ColumnType::parse, report)?, Vec::new()));
+    }
+    let Some(list) = list else {
+        report.error(kind.at(), format!("`{STRUCT}` needs `fields`, a list like the one of the columns"));
+        return None;
+    };
+    if depth == MAX_DEPTH {
+        report.error(kind.at(), format!("structs more than {MAX_DEPTH} deep"));
+        return None;
+    }
+    let nested: Vec<Column> = list.items(report)?.filter_map(|item| column(item, depth + 1, mesh, report)).collect();
+    if nested.len() > MAX_COLUMNS {
+        report.error(list.at(), format!("more than {MAX_COLUMNS} fields"));
+    }
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = nested.iter().find(|field| !seen.insert(&field.name)) {
+        report.error(list.at(), format!("field `{}` is given twice", clip(&twice.name)));
+    }
+    if nested.is_empty() && !report.has_errors() {
+        report.error(list.at(), "`fields` is empty: a struct is its fields");
+    }
+    let plain = ColumnType::of_fields(&nested);
+    Some((if element.is_some() { plain.listed() } else { plain }, nested))
 }
 
 fn column_name(text: &str) -> Result<String, String> {

@@ -1,5 +1,6 @@
 //! A manifest's rules: row filters, masks, quality checks.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::id::GroupName;
@@ -91,10 +92,11 @@ fn check_masked(name: &str, mask: &Mask, column: Value<'_>, value: Value<'_>, po
     if listed.is_empty() {
         return;
     }
+    let all: Vec<(Cow<'_, str>, &Column)> = listed.iter().copied().flatten().flat_map(Column::with_fields).collect();
     if listed.len() == ports.len() {
-        check_column(name, column, listed.iter().copied().flatten(), report);
+        check_column(name, column, all.iter().map(|(path, _)| path.as_ref()), report);
     }
-    for found in listed.iter().copied().flatten().filter(|column| column.name == name) {
+    for (_, found) in all.iter().filter(|(path, _)| path == name) {
         if !mask.accepts(&found.data_type.arrow) {
             report.error(value.at(), format!("mask `{mask}` does not take column `{}` of type {}", clip(name), found.data_type.name));
             return;
@@ -122,7 +124,7 @@ pub(super) fn quality_check(item: Value<'_>, ports: &[Port], report: &mut Report
     if let Some((value, column)) = column
         && let Some(columns) = all_columns(ports)
     {
-        check_column(column, value, columns.into_iter(), report);
+        check_column(column, value, columns.iter().map(|column| column.name.as_str()), report);
     }
     check_arguments(name, &fields, report);
     let arguments = item.entries(report).map(|entries| Fields::rest(entries, &["column", "rule"])).unwrap_or_default();

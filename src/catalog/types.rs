@@ -6,8 +6,11 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use std::sync::Arc;
 
-use super::ColumnType;
 use super::read::{clip, nearest};
+use super::{Column, ColumnType};
+
+/// The type whose columns list their fields.
+pub(super) const STRUCT: &str = "struct";
 
 /// The names as they are shown, with every spelling that is read as one.
 const SPELLINGS: [(&str, &str); 27] = [
@@ -51,9 +54,7 @@ impl ColumnType {
             if element.ends_with("[]") {
                 return Err(format!("`{}`: lists of lists are not supported", clip(text)));
             }
-            let element = Self::parse(element)?;
-            let arrow = DataType::List(Arc::new(Field::new_list_field(element.arrow, true)));
-            return Ok(Self { name: format!("{}[]", element.name), arrow });
+            return Ok(Self::parse(element)?.listed());
         }
         let (word, arguments) = match lower.strip_suffix(')').and_then(|open| open.split_once('(')) {
             Some((word, arguments)) => (word.trim(), Some(arguments)),
@@ -68,6 +69,18 @@ impl ColumnType {
             (name, None) => Ok(simple(name)),
             (name, Some(_)) => Err(format!("`{}`: `{name}` takes nothing in brackets", clip(text))),
         }
+    }
+
+    /// A struct of these fields.
+    pub(super) fn of_fields(fields: &[Column]) -> Self {
+        let fields = fields.iter().map(|field| Field::new(&field.name, field.data_type.arrow.clone(), field.nullable));
+        Self { name: STRUCT.to_owned(), arrow: DataType::Struct(fields.collect()) }
+    }
+
+    /// A list of it.
+    pub(super) fn listed(self) -> Self {
+        let arrow = DataType::List(Arc::new(Field::new_list_field(self.arrow, true)));
+        Self { name: format!("{}[]", self.name), arrow }
     }
 
     /// The name under which a contract would have this type; Arrow's own where it has none.
@@ -92,6 +105,7 @@ impl ColumnType {
             T::Time32(_) | T::Time64(_) => "time",
             T::Timestamp(_, None) => "timestamp",
             T::Timestamp(_, Some(_)) => "timestamptz",
+            T::Struct(_) => STRUCT,
             other => return other.to_string(),
         };
         name.to_owned()
@@ -159,6 +173,11 @@ fn reads(contract: &DataType, physical: &DataType) -> bool {
             T::List(contract),
             T::List(physical) | T::LargeList(physical) | T::ListView(physical) | T::LargeListView(physical) | T::FixedSizeList(physical, _),
         ) => reads(contract.data_type(), physical.data_type()),
+        // By name, as columns are. Fields that nobody promised are not read.
+        (T::Struct(contract), T::Struct(physical)) => contract.iter().all(|field| {
+            let mut found = physical.iter().filter(|there| there.name() == field.name());
+            matches!((found.next(), found.next()), (Some(there), None) if reads(field.data_type(), there.data_type()))
+        }),
         (contract, physical) => contract == physical,
     }
 }

@@ -214,8 +214,8 @@ fn changes(record: &Recorded, after: Option<Decision>) -> Vec<Change> {
     if before != rows {
         changes.push(Change::Rows { before, after: rows });
     }
-    let masks: BTreeMap<&String, String> = after.masks().iter().map(|(column, mask)| (column, mask.to_string())).collect();
-    for column in record.masks.keys().chain(masks.keys().copied()).collect::<BTreeSet<_>>() {
+    let masks: BTreeMap<String, String> = after.masked().into_iter().map(|(column, mask)| (column, mask.to_string())).collect();
+    for column in record.masks.keys().chain(masks.keys()).collect::<BTreeSet<_>>() {
         let owned = || column.clone();
         match (record.masks.get(column), masks.get(column)) {
             (Some(before), Some(after)) if before != after => {

@@ -1,12 +1,13 @@
 //! Rules 3 to 5: which rows and values an entitled principal sees.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
-use crate::catalog::Origin;
+use crate::catalog::{Column, Origin};
 
 use super::filter::Filter;
 use super::rego::{Answer, MaskRule};
@@ -76,6 +77,9 @@ fn row_filter(
     Ok((all, texts))
 }
 
+/// The masks asked for, by the column's place in the schema.
+type Asked<'a> = BTreeMap<usize, Vec<Cow<'a, Mask>>>;
+
 /// Rule 4: per column, the strictest of the classification's mask, the product's and those of the policies in Rego.
 fn column_masks(
     request: &Request<'_>,
@@ -83,41 +87,33 @@ fn column_masks(
     answer: &Answer,
     reasons: &mut Vec<Reason>,
 ) -> Result<BTreeMap<String, Mask>, Denial> {
-    let mut asked: BTreeMap<&str, Vec<&Mask>> = BTreeMap::new();
+    let mut asked = Asked::new();
     classified(request, schema, &mut asked, reasons)?;
     declared(request, schema, &mut asked, reasons)?;
     for MaskRule { column, mask, origin } in &answer.masks {
-        takes(schema, column, mask).map_err(|why| undecided(why, Some(origin)))?;
+        ask(&mut asked, schema, column, mask).map_err(|why| undecided(why, Some(origin)))?;
         reasons.push(Reason { text: format!("the column {column} is masked by {mask}"), origin: Some(origin.clone()) });
-        asked.entry(column).or_default().push(mask);
     }
     let mut masks = BTreeMap::new();
-    for (column, all) in asked {
-        // Of a struct each field takes other masks, so that of two masks neither is the stricter in all of it.
-        let is_struct = schema.field_with_name(column).is_ok_and(|field| matches!(field.data_type(), DataType::Struct(_)));
-        let one = all.iter().skip(1).all(|mask| Some(mask) == all.first());
-        let strictest = if is_struct && !one { Some(Mask::ReplaceWithNull) } else { Mask::strictest(all.iter().copied()) };
-        let Some(mask) = strictest else { continue };
+    for (place, all) in asked {
+        let field = schema.field(place);
+        let all: Vec<&Mask> = all.iter().map(Cow::as_ref).collect();
+        let Some(mask) = Mask::strictest_of(&all, field.data_type()) else { continue };
         if all.len() > 1 {
-            reasons.push(Reason { text: format!("the strictest mask of the column {column} is {mask}"), origin: None });
+            let text = format!("the strictest mask of the column {} is {mask}", field.name());
+            reasons.push(Reason { text, origin: None });
         }
-        masks.insert(column.to_owned(), mask);
+        masks.insert(field.name().clone(), mask);
     }
     Ok(masks)
 }
 
 /// The masks that classifications ask for. Each falls away for its own clear groups only.
-fn classified<'a>(
-    request: &Request<'a>,
-    schema: &Schema,
-    asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>,
-    reasons: &mut Vec<Reason>,
-) -> Result<(), Denial> {
+fn classified<'a>(request: &Request<'a>, schema: &Schema, asked: &mut Asked<'a>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
     let target = request.target;
     let columns = target.product.ports.get(target.port).and_then(|port| port.columns.as_ref());
-    for column in columns.into_iter().flatten() {
+    for (name, column) in columns.into_iter().flatten().flat_map(Column::with_fields) {
         let Some(label) = &column.classification else { continue };
-        let name = column.name.as_str();
         let Some((known, rule)) = request.mesh.rule_for(label) else {
             let text = format!("the mesh does not know the classification {label} of the column {name}");
             return Err(undecided(text, Some(&target.product.source)));
@@ -127,21 +123,15 @@ fn classified<'a>(
             reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
             continue;
         }
-        takes(schema, name, &rule.mask.value).map_err(|why| undecided(why, Some(&rule.mask.origin)))?;
+        ask(asked, schema, &name, &rule.mask.value).map_err(|why| undecided(why, Some(&rule.mask.origin)))?;
         let text = format!("the column {name} ({label}) is masked by {}, the rule for {known}", rule.mask.value);
         reasons.push(Reason { text, origin: Some(rule.mask.origin.clone()) });
-        asked.entry(name).or_default().push(&rule.mask.value);
     }
     Ok(())
 }
 
 /// The masks that the manifest asks for. They can only tighten what the classification left.
-fn declared<'a>(
-    request: &Request<'a>,
-    schema: &Schema,
-    asked: &mut BTreeMap<&'a str, Vec<&'a Mask>>,
-    reasons: &mut Vec<Reason>,
-) -> Result<(), Denial> {
+fn declared<'a>(request: &Request<'a>, schema: &Schema, asked: &mut Asked<'a>, reasons: &mut Vec<Reason>) -> Result<(), Denial> {
     for rule in &request.target.product.masks {
         let (name, mask) = (rule.value.column.as_str(), &rule.value.mask);
         if request.principal.in_any(&rule.value.except_groups) {
@@ -149,20 +139,28 @@ fn declared<'a>(
             reasons.push(Reason { text, origin: Some(rule.origin.clone()) });
             continue;
         }
-        takes(schema, name, mask).map_err(|why| undecided(why, Some(&rule.origin)))?;
+        ask(asked, schema, name, mask).map_err(|why| undecided(why, Some(&rule.origin)))?;
         reasons.push(Reason { text: format!("the column {name} is masked by {mask}"), origin: Some(rule.origin.clone()) });
-        asked.entry(name).or_default().push(mask);
     }
     Ok(())
 }
 
-/// Whether the port has the column, and the mask takes its type.
-fn takes(schema: &Schema, column: &str, mask: &Mask) -> Result<(), String> {
-    let data_type: &DataType = match schema.fields().find(column) {
-        Some((_, field)) => field.data_type(),
-        None => return Err(format!("the mask {mask} is for the column {column}, which the port does not have")),
+/// Asks for a mask of a column, or of a field by its path. The port must have it, and the mask must take its type.
+fn ask<'a>(asked: &mut Asked<'a>, schema: &Schema, path: &str, mask: &'a Mask) -> Result<(), String> {
+    let (place, aimed) = match schema.fields().find(path) {
+        Some((place, _)) => (place, Cow::Borrowed(mask)),
+        None => {
+            let aimed = mask.clone().aimed(path, schema.fields());
+            let (place, mask) = aimed.ok_or_else(|| format!("the mask {mask} is for the column {path}, which the port does not have"))?;
+            (place, Cow::Owned(mask))
+        }
     };
-    if mask.accepts(data_type) { Ok(()) } else { Err(format!("the mask {mask} does not take the type {data_type} of the column {column}")) }
+    let column = schema.field(place);
+    if !aimed.accepts(column.data_type()) {
+        return Err(format!("the mask {aimed} does not take the type {} of the column {}", column.data_type(), column.name()));
+    }
+    asked.entry(place).or_default().push(aimed);
+    Ok(())
 }
 
 #[cfg(test)]

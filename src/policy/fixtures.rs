@@ -39,6 +39,7 @@ pub(crate) fn column(name: &str, arrow: DataType, classification: Option<&str>) 
         description: None,
         unique: false,
         classification: classification.map(Into::into),
+        fields: Vec::new(),
     }
 }
 

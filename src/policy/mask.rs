@@ -6,11 +6,13 @@
 mod kernels;
 mod order;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use arrow::error::ArrowError;
 use rust_decimal::Decimal;
 
@@ -61,6 +63,8 @@ pub enum Mask {
     Round(Decimal),
     /// The literal, as written.
     Constant(String),
+    /// Some fields of a struct, or of the structs of a list, each by its own mask; the others stay clear.
+    Fields(BTreeMap<String, Mask>),
 }
 
 impl Mask {
@@ -84,18 +88,47 @@ impl Mask {
         Err(unknown(text))
     }
 
+    /// The mask for a column, or for a field of one by its path (`address.street`), as a mask of the whole column; and that column's place.
+    pub(super) fn aimed(self, path: &str, schema: &Fields) -> Option<(usize, Self)> {
+        if let Some((place, _)) = schema.find(path) {
+            return Some((place, self));
+        }
+        schema.iter().enumerate().find_map(|(place, field)| {
+            let rest = path.strip_prefix(field.name().as_str())?.strip_prefix('.')?;
+            let inner = fields_of(field.data_type())?;
+            let (of, mask) = self.clone().aimed(rest, inner)?;
+            Some((place, Self::Fields(BTreeMap::from([(inner.get(of)?.name().clone(), mask)]))))
+        })
+    }
+
+    /// What is masked of a column, each by its path: itself, or its fields.
+    pub fn leaves(&self, column: &str) -> Vec<(String, &Self)> {
+        match self {
+            Self::Fields(masks) => masks.iter().flat_map(|(name, mask)| mask.leaves(&format!("{column}.{name}"))).collect(),
+            whole => vec![(column.to_owned(), whole)],
+        }
+    }
+
     /// Whether the mask takes this type.
     pub fn accepts(&self, data_type: &DataType) -> bool {
-        match data_type {
-            DataType::Dictionary(_, values) => return self.accepts(values),
+        match (self, data_type) {
+            (_, DataType::Dictionary(_, values)) => return self.accepts(values),
+            (Self::Fields(masks), _) => {
+                let Some(fields) = fields_of(data_type) else { return false };
+                let taken = |(name, mask): (&String, &Self)| {
+                    let mut named = fields.iter().filter(|field| field.name() == name).peekable();
+                    named.peek().is_some() && named.all(|field| mask.accepts(field.data_type()))
+                };
+                return masks.iter().all(taken);
+            }
             // Its fields are masked one by one, and those that the mask does not take are NULL.
-            DataType::Struct(fields) if *self != Self::ReplaceWithNull => {
+            (mask, DataType::Struct(fields)) if *mask != Self::ReplaceWithNull => {
                 return fields.iter().any(|field| self.accepts(field.data_type()));
             }
             _ => {}
         }
         match self {
-            Self::ReplaceWithNull => true,
+            Self::ReplaceWithNull | Self::Fields(_) => true,
             Self::ToFixedValue => has_fixed_value(data_type),
             Self::Alphanum | Self::ShowFirst4 | Self::ShowLast4 | Self::Email => is_text(data_type),
             Self::TruncateToYear | Self::TruncateToMonth => {
@@ -123,6 +156,31 @@ impl Mask {
         order::strictest(masks)
     }
 
+    /// The strictest of any number of masks of one column. Of a struct it is found field by field, because each takes other masks.
+    pub(super) fn strictest_of(masks: &[&Self], data_type: &DataType) -> Option<Self> {
+        let (first, rest) = masks.split_first()?;
+        let same = rest.iter().all(|mask| mask == first);
+        match fields_of(data_type) {
+            Some(fields) if !same && !masks.contains(&&Self::ReplaceWithNull) => {
+                let strictest = fields.iter().filter_map(|field| {
+                    let of_field: Vec<&Self> = masks.iter().filter_map(|mask| mask.of_field(field)).collect();
+                    Some((field.name().clone(), Self::strictest_of(&of_field, field.data_type())?))
+                });
+                Some(Self::Fields(strictest.collect()))
+            }
+            _ => Self::strictest(masks.iter().copied()),
+        }
+    }
+
+    /// What it does to a field of the struct that it masks.
+    fn of_field(&self, field: &Field) -> Option<&Self> {
+        match self {
+            Self::Fields(masks) => masks.get(field.name()),
+            whole if whole.accepts(field.data_type()) => Some(whole),
+            _ => Some(&Self::ReplaceWithNull),
+        }
+    }
+
     /// Whether it hides at least as much as `other`: what it gives could be made from what `other` gives.
     pub fn is_at_least_as_strict_as(&self, other: &Self) -> bool {
         order::at_least(self, other)
@@ -135,9 +193,15 @@ impl Mask {
 
     /// The type of the masked array: the same, but for the fields of a struct, each of which may be NULL.
     pub fn masked_type(&self, data_type: &DataType) -> DataType {
-        let masked = |field: &FieldRef| Field::new(field.name(), self.masked_type(field.data_type()), true);
+        let masked = |field: &FieldRef| {
+            let inner = self.of_field(field).map_or_else(|| field.data_type().clone(), |mask| mask.masked_type(field.data_type()));
+            Field::new(field.name(), inner, true)
+        };
         match data_type {
             DataType::Struct(fields) if *self != Self::ReplaceWithNull => DataType::Struct(fields.iter().map(masked).collect()),
+            DataType::List(item) if matches!(self, Self::Fields(_)) => {
+                DataType::List(Arc::new(Field::new(item.name(), self.masked_type(item.data_type()), item.is_nullable())))
+            }
             other => other.clone(),
         }
     }
@@ -153,6 +217,10 @@ impl fmt::Display for Mask {
         match self {
             Self::Round(step) => write!(f, "round:{step}"),
             Self::Constant(literal) => write!(f, "constant:{literal}"),
+            Self::Fields(masks) => {
+                let each: Vec<String> = masks.iter().map(|(name, mask)| format!("{name}={mask}")).collect();
+                write!(f, "fields({})", each.join(", "))
+            }
             plain => f.write_str(PLAIN.iter().find(|(_, mask)| mask == plain).map_or("replace-with-null", |(name, _)| name)),
         }
     }
@@ -186,6 +254,18 @@ fn constant(literal: &str, data_type: &DataType) -> Result<ArrayRef, ArrowError>
     let text = StringArray::from(vec![literal]);
     let value = cast_with_options(&text, data_type, &CastOptions { safe: false, ..CastOptions::default() })?;
     if value.is_null(0) { Err(ArrowError::CastError("the literal is not a value of the type".into())) } else { Ok(value) }
+}
+
+/// The fields of a struct, or of the structs of a list.
+fn fields_of(data_type: &DataType) -> Option<&Fields> {
+    match data_type {
+        DataType::Struct(fields) => Some(fields),
+        DataType::List(item) => match item.data_type() {
+            DataType::Struct(fields) => Some(fields),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_text(data_type: &DataType) -> bool {

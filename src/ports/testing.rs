@@ -67,6 +67,7 @@ impl Product {
             description: None,
             unique: false,
             classification: None,
+            fields: Vec::new(),
         };
         self.columns = Some(columns.iter().map(column).collect());
         self

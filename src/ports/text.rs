@@ -171,14 +171,18 @@ pub async fn head(body: &mut BoxStream<'static, Result<Bytes>>, most: usize, eno
 
 /// The text decoders know most types; the others are decoded as text and cast.
 fn decodable(wanted: &Schema) -> SchemaRef {
-    let fields = wanted.fields().iter().map(|f| {
-        let data_type = match f.data_type() {
-            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::LargeUtf8 => DataType::Utf8,
-            other => other.clone(),
-        };
-        Field::new(f.name(), data_type, true)
-    });
+    let fields = wanted.fields().iter().map(|field| Field::new(field.name(), decodable_type(field.data_type()), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn decodable_type(wanted: &DataType) -> DataType {
+    let inner = |field: &Arc<Field>| Arc::new(Field::new(field.name(), decodable_type(field.data_type()), true));
+    match wanted {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::LargeUtf8 => DataType::Utf8,
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
+        other => other.clone(),
+    }
 }
 
 /// Casts what was decoded as text.

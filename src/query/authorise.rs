@@ -152,10 +152,15 @@ struct Receipt {
     masks: Option<String>,
 }
 
+/// What is masked, and how.
+fn masked(permit: &Permit) -> Vec<String> {
+    permit.masked().iter().map(|(column, mask)| format!("{column}={mask}")).collect()
+}
+
 impl Receipt {
     fn of(gateway: &Gateway, asker: &Asker, target: &PortRef, permit: &Permit) -> Self {
         let digest = |what: &str, of: String| gateway.receipt(&asker.principal.domain, &format!("{what} of {}: {of}", target.product.id));
-        let masks: Vec<String> = permit.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect();
+        let masks = masked(permit);
         Self {
             revision: asker.snapshot.revision_of(&target.product),
             filter: permit.filter().map(|filter| digest("filter", filter.to_string())),
@@ -208,7 +213,7 @@ fn record(
         permitted,
         reasons,
         row_filters: permit.map(|(permit, _)| permit.filter_texts().to_vec()).unwrap_or_default(),
-        masks: permit.map(|(p, _)| p.masks().iter().map(|(column, mask)| format!("{column}={mask}")).collect()).unwrap_or_default(),
+        masks: permit.map(|(permit, _)| masked(permit)).unwrap_or_default(),
         policy_revision: asker.snapshot.revision_of(&target.product).as_str().to_owned(),
         request: DecisionRequest {
             groups: principal.groups.iter().map(ToString::to_string).collect(),
@@ -232,7 +237,7 @@ impl Granted {
             tell(format!("rows of \"{name}\" are filtered for you"), Some(receipt.line("filter", receipt.filter.as_ref())));
         }
         if !self.permit.masks().is_empty() {
-            let columns: Vec<_> = self.permit.masks().keys().map(String::as_str).collect();
+            let columns: Vec<String> = self.permit.masked().into_keys().collect();
             let detail = format!("Masked columns: {}. {}", columns.join(", "), receipt.line("masks", receipt.masks.as_ref()));
             tell(format!("columns of \"{name}\" are masked for you"), Some(detail));
         }

@@ -292,11 +292,13 @@ fn column_rows(world: &World) -> Vec<ColumnRow> {
             description: None,
         };
         if let Some(contract) = &port.columns {
-            rows.extend(contract.iter().enumerate().map(|(position, column)| ColumnRow {
+            let all =
+                contract.iter().enumerate().flat_map(|(position, column)| column.with_fields().into_iter().map(move |f| (position, f)));
+            rows.extend(all.map(|(position, (path, column))| ColumnRow {
                 unique: column.unique,
                 classification: column.classification.clone(),
                 description: column.description.clone(),
-                ..base(position, &column.name, column.data_type.name.clone(), column.nullable)
+                ..base(position, &path, column.data_type.name.clone(), column.nullable)
             }));
         } else if let Some(seen) = world.seen_columns(&known.product, port.name.as_str()) {
             rows.extend(seen.fields().iter().enumerate().map(|(position, field)| {

@@ -18,6 +18,7 @@ mod idp;
 mod jwt;
 mod leaks;
 mod metering;
+mod nested;
 mod noninterference;
 #[path = "pairs/suite.rs"]
 mod pairs;

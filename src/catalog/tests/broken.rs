@@ -146,6 +146,30 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ),
     (
         MANIFEST_FILE,
+        "type: text, classification",
+        "type: struct, classification",
+        "19:37: error: `struct` needs `fields`, a list like the one of the columns",
+    ),
+    (
+        MANIFEST_FILE,
+        "type: text, classification: PII.NationalID",
+        "type: text, fields: [{name: a, type: text}]",
+        "19:51: error: `fields` goes with the type `struct` or `struct[]`",
+    ),
+    (
+        MANIFEST_FILE,
+        "type: text, classification: PII.NationalID",
+        "type: \"struct[]\", fields: [{name: a, type: bigint, classification: PII.BirthDate}]",
+        "19:98: error: classification `PII.BirthDate` masks with `truncate-to-year`, which does not take type bigint",
+    ),
+    (
+        MANIFEST_FILE,
+        "type: text, classification: PII.NationalID",
+        "type: struct, fields: [{name: a, type: text}, {name: a, type: date}]",
+        "19:53: error: field `a` is given twice",
+    ),
+    (
+        MANIFEST_FILE,
         "name: amount",
         "name: Amount",
         "20:11: warning: column `Amount` does not hold the mesh's pattern `[a-z][a-z0-9_]*`: a draft until it does",

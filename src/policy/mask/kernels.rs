@@ -13,8 +13,8 @@ mod time;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringBuilder, PrimitiveArray, StringBuilder, StringViewBuilder,
-    StructArray, UInt32Array, new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, LargeStringBuilder, ListArray, PrimitiveArray, StringBuilder,
+    StringViewBuilder, StructArray, UInt32Array, new_null_array,
 };
 use arrow::compute::{cast, nullif, take};
 use arrow::datatypes::{DataType, FieldRef};
@@ -34,8 +34,11 @@ pub(super) fn apply(mask: &Mask, array: &ArrayRef, keys: &MaskKeys) -> Result<Ar
         let plain = apply(mask, &cast(array, values)?, keys)?;
         return cast(&plain, data_type);
     }
-    if let (DataType::Struct(_), false) = (data_type, *mask == Mask::ReplaceWithNull) {
-        return structure(mask, array.as_struct(), keys);
+    match (data_type, mask) {
+        (_, Mask::ReplaceWithNull) => {}
+        (DataType::Struct(_), _) => return structure(mask, array.as_struct(), keys),
+        (DataType::List(_), Mask::Fields(_)) => return list(mask, array.as_list(), keys),
+        _ => {}
     }
     match mask {
         Mask::ReplaceWithNull => Ok(new_null_array(data_type, array.len())),
@@ -51,17 +54,23 @@ pub(super) fn apply(mask: &Mask, array: &ArrayRef, keys: &MaskKeys) -> Result<Ar
         Mask::Sha256QueryLocal => hash::sha256(array, &keys.query_salt),
         Mask::Pseudonym => hash::pseudonym(array, &keys.pseudonym),
         Mask::Round(step) => number::round(array, *step),
+        Mask::Fields(_) => Err(not_taken(data_type)),
     }
 }
 
-/// A struct whose fields are masked, each by the mask where it takes the type, else to NULL. Under a NULL there is nothing to mask.
+/// A list whose structs are masked.
+fn list(mask: &Mask, array: &ListArray, keys: &MaskKeys) -> Result<ArrayRef, ArrowError> {
+    let DataType::List(item) = mask.masked_type(array.data_type()) else { return Err(not_taken(array.data_type())) };
+    let values = apply(mask, array.values(), keys)?;
+    Ok(Arc::new(ListArray::try_new(item, array.offsets().clone(), values, array.nulls().cloned())?))
+}
+
+/// A struct whose fields are masked, each by its mask. Under a NULL there is nothing to mask.
 fn structure(mask: &Mask, array: &StructArray, keys: &MaskKeys) -> Result<ArrayRef, ArrowError> {
     let DataType::Struct(fields) = mask.masked_type(array.data_type()) else { return Err(not_taken(array.data_type())) };
     let gone = array.nulls().map(|nulls| BooleanArray::new(!nulls.inner(), None));
     let masked = |(column, field): (&ArrayRef, &FieldRef)| {
-        if !mask.accepts(column.data_type()) {
-            return Ok(new_null_array(field.data_type(), column.len()));
-        }
+        let Some(mask) = mask.of_field(field) else { return Ok(Arc::clone(column)) };
         match &gone {
             Some(gone) => apply(mask, &nullif(column, gone)?, keys),
             None => apply(mask, column, keys),

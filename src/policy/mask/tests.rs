@@ -28,7 +28,7 @@ fn a_misspelt_mask_is_told_the_nearest_name() {
 #[test]
 fn a_mask_takes_the_types_that_it_is_defined_for() {
     let decimal = DataType::Decimal128(12, 2);
-    let list = DataType::List(std::sync::Arc::new(Field::new("item", DataType::Int32, true)));
+    let list = DataType::List(Arc::new(Field::new("item", DataType::Int32, true)));
     let dictionary = DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
     let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let takes = |mask: &str, data_type: &DataType| Mask::parse(mask).unwrap().accepts(data_type);
@@ -82,6 +82,65 @@ proptest::proptest! {
         proptest::prop_assert_eq!(Mask::strictest(&turned).unwrap(), before.clone());
         let after = Mask::strictest(masks.iter().chain([&more])).unwrap();
         proptest::prop_assert!(after.is_at_least_as_strict_as(&before) && after.is_at_least_as_strict_as(&more));
+    }
+}
+
+/// A struct in a list in a struct.
+fn nested() -> DataType {
+    let phone = Fields::from(vec![Field::new("number", DataType::Utf8, true), Field::new("since", DataType::Date32, true)]);
+    let phones = DataType::List(Arc::new(Field::new("item", DataType::Struct(phone), true)));
+    DataType::Struct(Fields::from(vec![Field::new("name", DataType::Utf8, true), Field::new("phones", phones, true)]))
+}
+
+/// What happens to a field of it, by a mask of the whole: told without the code under test.
+fn on(mask: &Mask, path: &[&str]) -> Option<Mask> {
+    let Mask::Fields(masks) = mask else {
+        // Only NULL takes a list. In the plain struct the mask falls on what it takes.
+        let takes = path.len() == 1 && path == ["name"] && mask.accepts(&DataType::Utf8);
+        return Some(if takes { mask.clone() } else { Mask::ReplaceWithNull });
+    };
+    let (first, rest) = path.split_first()?;
+    match (masks.get(*first)?, rest) {
+        (whole, []) => Some(whole.clone()),
+        (Mask::ReplaceWithNull, _) => Some(Mask::ReplaceWithNull),
+        (inner, rest) => {
+            inner.leaves("").into_iter().find(|(name, _)| *name == format!(".{}", rest.join("."))).map(|(_, mask)| mask.clone())
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn of_a_struct_every_field_gets_the_strictest_of_what_was_asked_for_it(
+        asked in proptest::collection::vec((proptest::sample::select(vec!["", "name", "phones", "phones.number", "phones.since"]), any_mask()), 1..6)
+    ) {
+        let root = Fields::from(vec![Field::new("person", nested(), true)]);
+        let aimed: Vec<Mask> = asked.into_iter().filter_map(|(path, mask)| {
+            let path = if path.is_empty() { "person".to_owned() } else { format!("person.{path}") };
+            let (_, mask) = mask.aimed(&path, &root).unwrap();
+            mask.accepts(&nested()).then_some(mask)
+        }).collect();
+        let strictest = Mask::strictest_of(&aimed.iter().collect::<Vec<_>>(), &nested());
+        proptest::prop_assert_eq!(strictest.is_none(), aimed.is_empty());
+        for path in [&["name"][..], &["phones", "number"], &["phones", "since"]] {
+            let each: Vec<Mask> = aimed.iter().filter_map(|mask| on(mask, path)).collect();
+            let found = strictest.as_ref().and_then(|mask| on(mask, path));
+            proptest::prop_assert_eq!(found, Mask::strictest(&each), "{:?} of {:?}", path, aimed);
+        }
+        if let Some(mask) = strictest {
+            proptest::prop_assert!(mask.accepts(&nested()));
+        }
+    }
+}
+
+#[test]
+fn a_path_names_the_column_that_has_its_name_before_a_field() {
+    let dotted = Fields::from(vec![Field::new("a", nested(), true), Field::new("a.name", DataType::Utf8, true)]);
+    assert_eq!(Mask::Email.aimed("a.name", &dotted), Some((1, Mask::Email)));
+    let number = Mask::Email.aimed("a.phones.number", &dotted).unwrap();
+    assert_eq!((number.0, number.1.to_string().as_str()), (0, "fields(phones=fields(number=email))"));
+    for nothing in ["a.", "a.phone", "a.phones.number.x", "", ".name", "a.name.x"] {
+        assert_eq!(Mask::Email.aimed(nothing, &dotted), None, "{nothing}");
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::datatypes::Schema;
 use parking_lot::Mutex;
 use regorus::Value;
 
-use crate::catalog::{ColumnType, PortRef, ProductVersion};
+use crate::catalog::{Column, ColumnType, PortRef, ProductVersion};
 use crate::policy::Request;
 
 /// Ports whose columns are kept as a value.
@@ -86,18 +86,23 @@ pub(super) fn of(request: &Request<'_>, columns: Value) -> Value {
 fn columns(target: &PortRef, schema: &Schema) -> Value {
     let contract = target.port().columns.as_deref().unwrap_or_default();
     let promised: BTreeMap<&str, _> = contract.iter().map(|column| (column.name.as_str(), column)).collect();
-    let told = schema.fields().iter().map(|field| {
-        let promise = promised.get(field.name().as_str());
-        let kind = promise.map_or_else(|| ColumnType::name_of(field.data_type()), |column| column.data_type.name.clone());
-        told(field.name(), &kind, promise.and_then(|column| column.classification.as_deref()))
+    let told = schema.fields().iter().flat_map(|field| match promised.get(field.name().as_str()) {
+        Some(column) => by_contract(column),
+        None => vec![told(field.name(), &ColumnType::name_of(field.data_type()), None)],
     });
     Value::from(told.collect::<Vec<_>>())
+}
+
+/// A column and its fields.
+fn by_contract(column: &Column) -> Vec<Value> {
+    let all = column.with_fields().into_iter();
+    all.map(|(path, column)| told(&path, &column.data_type.name, column.classification.as_deref())).collect()
 }
 
 /// The columns of the contract, where the data was not opened.
 fn promised(target: &PortRef) -> Value {
     let contract = target.port().columns.iter().flatten();
-    Value::from(contract.map(|column| told(&column.name, &column.data_type.name, column.classification.as_deref())).collect::<Vec<_>>())
+    Value::from(contract.flat_map(by_contract).collect::<Vec<_>>())
 }
 
 fn told(name: &str, kind: &str, classification: Option<&str>) -> Value {

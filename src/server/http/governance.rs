@@ -50,7 +50,7 @@ async fn check(State(context): State<Context>, caller: Caller, body: Body) -> An
 }
 
 fn permitted(permit: &Permit) -> Value {
-    let masks: Vec<Value> = permit.masks().iter().map(|(column, mask)| json!({"column": column, "mask": mask.to_string()})).collect();
+    let masks: Vec<Value> = permit.masked().into_iter().map(|(column, mask)| json!({"column": column, "mask": mask.to_string()})).collect();
     json!({"decision": "permit", "row_filters": permit.filter_texts(), "masks": masks})
 }
 

@@ -342,6 +342,25 @@ fn a_mask_on_a_struct_masks_its_fields_and_hides_those_that_it_does_not_take() {
 }
 
 #[test]
+fn masked_fields_of_the_structs_of_a_list_lie_under_the_same_rows() {
+    let number: ArrayRef = Arc::new(StringArray::from(vec![Some("unused"), Some("secret1"), None, Some("secret2"), Some("secret3")]));
+    let kind: ArrayRef = Arc::new(Int32Array::from(vec![0, 1, 2, 3, 4]));
+    let fields = vec![Field::new("number", DataType::Utf8, true), Field::new("kind", DataType::Int32, false)];
+    let phones = StructArray::new(fields.into(), vec![number, kind], Some(vec![true, true, true, false, true].into()));
+    let item = Arc::new(Field::new("item", phones.data_type().clone(), true));
+    let offsets = arrow::buffer::OffsetBuffer::new(vec![1, 3, 3, 4, 5].into());
+    let list: ArrayRef = Arc::new(ListArray::new(item, offsets, Arc::new(phones), Some(vec![true, true, true, false].into())));
+    let mask = Mask::Fields([("number".to_owned(), Mask::ShowLast4)].into());
+    assert!(mask.accepts(list.data_type()) && !mask.accepts(&DataType::Utf8));
+    let out = mask.apply(&list, &keys()).unwrap();
+    assert_eq!(*out.data_type(), mask.masked_type(list.data_type()));
+    assert_eq!(shown(Arc::clone(&out)), ["[{number: xxxret1, kind: 1}, {number: NULL, kind: 2}]", "[]", "[NULL]", "NULL"]);
+    assert!(!format!("{:?}", out.as_list::<i32>().values().to_data()).contains("secret"));
+    let missing = Mask::Fields([("none".to_owned(), Mask::ShowLast4)].into());
+    assert!(!missing.accepts(list.data_type()) && missing.apply(&list, &keys()).is_err(), "a mask of nothing is a mistake");
+}
+
+#[test]
 fn a_mask_gives_the_same_on_every_spelling_of_a_type() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("(555) 010-9999"), Some("a@corp.example"), None, Some("")]));
     let bytes: ArrayRef = Arc::new(BinaryArray::from_opt_vec(vec![Some(b"one"), None, Some(b"")]));
