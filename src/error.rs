@@ -50,6 +50,10 @@ pub enum ErrorKind {
     DivisionByZero,
     /// A text that is not a value of the type.
     InvalidText,
+    /// A text that is not a date or time.
+    InvalidDatetime,
+    /// A date or time with a field that is too large.
+    DatetimeRange,
     /// A binary value that is not one of the type.
     InvalidBinary,
     /// A value out of its type's range.
@@ -142,6 +146,8 @@ impl ErrorKind {
             Self::IndeterminateDatatype => ("42P18", Grpc::InvalidArgument, 400, "INDETERMINATE_DATATYPE"),
             Self::DivisionByZero => ("22012", Grpc::InvalidArgument, 400, "DIVISION_BY_ZERO"),
             Self::InvalidText => ("22P02", Grpc::InvalidArgument, 400, "INVALID_TEXT"),
+            Self::InvalidDatetime => ("22007", Grpc::InvalidArgument, 400, "INVALID_DATETIME"),
+            Self::DatetimeRange => ("22008", Grpc::OutOfRange, 400, "DATETIME_RANGE"),
             Self::InvalidBinary => ("22P03", Grpc::InvalidArgument, 400, "INVALID_BINARY"),
             Self::OutOfRange => ("22003", Grpc::OutOfRange, 400, "OUT_OF_RANGE"),
             Self::InvalidParameter => ("22023", Grpc::InvalidArgument, 400, "INVALID_PARAMETER"),
@@ -193,6 +199,8 @@ impl ErrorKind {
         Self::IndeterminateDatatype,
         Self::DivisionByZero,
         Self::InvalidText,
+        Self::InvalidDatetime,
+        Self::DatetimeRange,
         Self::InvalidBinary,
         Self::OutOfRange,
         Self::InvalidParameter,

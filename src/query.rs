@@ -12,6 +12,7 @@
 mod admit;
 mod authorise;
 mod check;
+mod dialect;
 mod execute;
 mod fault;
 mod functions;
@@ -66,6 +67,7 @@ pub use self::visible::VisibleTable;
 
 use self::admit::Admission;
 use self::authorise::Books;
+pub(crate) use self::dialect::split_array;
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 use self::parse::Body;

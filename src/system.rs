@@ -29,6 +29,8 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::sqlparser::ast::Statement;
 
 pub use self::rewrite::ResultNames;
+pub(crate) use self::rewrite::ast as syntax;
+pub(crate) use self::rewrite::name_columns;
 pub use self::shape::PG_TYPE;
 pub use self::types::{PgTypePlanner, regproc_name, type_of};
 use self::world::World;

@@ -12,6 +12,8 @@ pub fn session_config() -> SessionConfig {
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
     options.optimizer.enable_topk_dynamic_filter_pushdown = false;
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // 1.1 is a numeric, as in PostgreSQL, and not the double next to it.
+    options.sql_parser.parse_float_as_decimal = true;
     // Contracts say that text and bytes are scanned as views; the readers have to agree.
     options.execution.parquet.schema_force_view_types = true;
     // Row groups and pages are skipped by what the footer says, which is the same every time.

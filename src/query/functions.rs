@@ -18,6 +18,8 @@ use datafusion::logical_expr::{
 
 use crate::error::{ErrorKind, Fault};
 
+use super::dialect;
+
 const SCALAR: &[&str] = &[
     // conditional
     "coalesce",
@@ -266,7 +268,15 @@ const WINDOW: &[&str] =
     &["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
 
 /// PostgreSQL's names for functions that the engine calls otherwise.
-const ALIASES: &[(&str, &str)] = &[("ceiling", "ceil"), ("sign", "signum"), ("gen_random_uuid", "uuid")];
+const ALIASES: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("gen_random_uuid", "uuid"),
+    ("json_extract_path", "json_get_json"),
+    ("jsonb_extract_path", "json_get_json"),
+    ("json_extract_path_text", "json_as_text"),
+    ("jsonb_extract_path_text", "json_as_text"),
+];
 
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
 const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
@@ -284,6 +294,7 @@ impl Functions {
     pub(crate) fn new() -> Self {
         let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(bounded);
         let mut scalar = listed(SCALAR, scalar, |f| names(f.name(), f.aliases()));
+        scalar.extend(dialect::functions().into_iter().chain(json()).map(|function| (function.name().to_owned(), function)));
         for (alias, name) in ALIASES {
             if let Some(function) = scalar.get(*name).cloned() {
                 scalar.insert((*alias).to_owned(), function);
@@ -293,7 +304,11 @@ impl Functions {
             scalar,
             aggregate: listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases())),
             window: listed(WINDOW, SessionStateDefaults::default_window_functions(), |f| names(f.name(), f.aliases())),
-            table: HashMap::new(),
+            table: SessionStateDefaults::default_table_functions()
+                .into_iter()
+                .filter(|function| function.name() == dialect::TABLE_FUNCTION)
+                .map(|function| (function.name().to_owned(), function))
+                .collect(),
         }
     }
 
@@ -309,7 +324,7 @@ impl Functions {
         self.window.get(name).cloned()
     }
 
-    /// Functions in FROM. None yet.
+    /// Functions in FROM.
     pub(crate) fn table(&self, name: &str) -> Option<Arc<TableFunction>> {
         self.table.get(name).cloned()
     }
@@ -335,6 +350,12 @@ impl Functions {
     pub(crate) fn for_the_optimiser(&self) -> Vec<Arc<AggregateUDF>> {
         self.aggregate.get("first_value").cloned().into_iter().collect()
     }
+}
+
+/// Functions on JSON texts.
+fn json() -> [Arc<ScalarUDF>; 4] {
+    use datafusion_functions_json::udfs;
+    [udfs::json_get_json_udf(), udfs::json_as_text_udf(), udfs::json_contains_udf(), udfs::json_length_udf()]
 }
 
 /// In order, so that of two equally near names the engine always suggests the same.

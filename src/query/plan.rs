@@ -18,7 +18,9 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::unnest::UnnestExec;
@@ -32,11 +34,11 @@ use crate::policy::Permit;
 use crate::ports::OpenPort;
 use crate::{ports, system};
 
-use super::Notice;
 use super::fault::fault_of;
 use super::functions::Functions;
 use super::parse::deep;
 use super::view::Governed;
+use super::{Notice, dialect};
 
 /// The parts of the engine that all queries share.
 #[derive(Debug)]
@@ -60,7 +62,9 @@ impl Engine {
             functions: Functions::new(),
             memory: Arc::clone(&memory),
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
-            expr_planners: SessionStateDefaults::default_expr_planners(),
+            expr_planners: std::iter::once(Arc::new(dialect::Operators) as _)
+                .chain(SessionStateDefaults::default_expr_planners())
+                .collect(),
             type_planner: Arc::new(system::PgTypePlanner),
         }
     }
@@ -112,7 +116,13 @@ impl ContextProvider for Names<'_> {
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> EngineResult<Arc<dyn TableSource>> {
         match self.functions.table(name) {
-            Some(function) => Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?)),
+            Some(function) => {
+                let context =
+                    SimplifyContext::builder().with_current_time().with_config_options(Arc::clone(self.state.config_options())).build();
+                let simplifier = ExprSimplifier::new(context);
+                let args = args.into_iter().map(|arg| simplifier.simplify(arg)).collect::<EngineResult<Vec<_>>>()?;
+                Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
+            }
             None => plan_err!("Invalid function '{name}'"),
         }
     }
@@ -197,7 +207,8 @@ impl Governed {
             let fields = types.iter().enumerate().map(|(i, t)| t.as_ref().map(|t| parameter_field(i, t))).collect();
             let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
             let planner = SqlToRel::new_with_options(&names, ParserOptions::from(&state.config_options().sql_parser));
-            deep(|| planner.sql_statement_to_plan_with_context(self.statement.clone(), &mut context)).map_err(fault_of)?
+            let plan = deep(|| planner.sql_statement_to_plan_with_context(self.statement.clone(), &mut context));
+            plan.and_then(|plan| deep(|| dialect::interpret(plan))).map_err(fault_of)?
         };
         Ok(Drafted { plan, state, governed: self })
     }
@@ -246,7 +257,8 @@ impl Drafted {
         if !expected.is_empty() {
             let values = parameters.iter().zip(&expected).map(|(value, to)| cast_parameter(value, to)).collect::<Result<Vec<_>>>()?;
             let values: ParamValues = values.into();
-            self.plan = deep(|| self.plan.with_param_values(values)).map_err(fault_of)?;
+            // A parameter's type may be known only now.
+            self.plan = deep(|| self.plan.with_param_values(values).and_then(dialect::interpret)).map_err(fault_of)?;
         }
         Ok(self)
     }

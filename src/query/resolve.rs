@@ -18,6 +18,7 @@ use crate::identity::Principal;
 use crate::policy::{self, Circumstances, Request};
 use crate::system;
 
+use super::dialect;
 use super::fault::fault_of;
 
 /// The database's name, which may stand before a schema.
@@ -86,10 +87,14 @@ impl Resolved {
             // Also what this leaves without a meaning may be a catalog's: functions in FROM are named like tables.
             system::rewrite(&mut statement);
         }
+        dialect::translate(&mut statement)?;
         let mut tables = Vec::new();
         for reference in references(&statement)? {
-            let target = find(&asker, &reference).ok_or_else(|| undefined(&reference, &statement))?;
-            tables.push((reference, target));
+            match find(&asker, &reference) {
+                Some(target) => tables.push((reference, target)),
+                None if reference.table() == dialect::TABLE_FUNCTION && reference.schema().is_none() => {}
+                None => return Err(undefined(&reference, &statement)),
+            }
         }
         let functions = functions_of(&statement);
         Ok(Self { asker, statement, tables, functions, parameters, names })
@@ -102,8 +107,8 @@ impl Resolved {
 }
 
 impl Target {
-    /// Whether it is of the catalogs that clients read. Only statements about nothing else may be rewritten: they are the clients' own, and
-    /// what a user wrote about data is planned as it was written.
+    /// Whether it is of the catalogs that clients read. Only statements about nothing else may be rewritten: they are the clients' own. What
+    /// a user wrote about data keeps its meaning: `dialect` says it in other words at most.
     fn is_catalog(&self) -> bool {
         matches!(self, Self::System { schema, .. } if schema == "pg_catalog" || schema == "information_schema")
     }

@@ -8,7 +8,7 @@
 //! - a correlated subquery gives at most one row, because it asks by key;
 //! - a column is named by what PostgreSQL would name it, and a second one of the same name gets a number.
 
-mod ast;
+pub(crate) mod ast;
 mod expressions;
 mod fold;
 mod names;
@@ -20,6 +20,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, VisitMut, VisitorMut};
 
 pub use self::names::ResultNames;
+pub(crate) use self::output::name_columns;
 
 /// Empty common table expressions are found one after the other; more in a row than this are left to the planner.
 const ROUNDS: usize = 8;
@@ -60,7 +61,7 @@ impl VisitorMut for Pass {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        output::name_columns(select);
+        name_columns(select);
         expressions::resolve_tableoid(select);
         ControlFlow::Continue(())
     }

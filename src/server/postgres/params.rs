@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use chrono_tz::Tz;
 use datafusion::scalar::ScalarValue;
 
-use super::encode::{nested, time};
+use super::encode::time;
 use super::types::{self, oid};
 use crate::error::{ErrorKind, Fault};
 
@@ -126,7 +126,7 @@ fn from_text(type_oid: u32, text: &str, zone: Tz) -> Result<ScalarValue, Fault> 
         }
         array => match types::element_of(array) {
             Some(element) => {
-                let items = nested::split_array(text).ok_or_else(|| {
+                let items = crate::query::split_array(text).ok_or_else(|| {
                     let shown: String = text.chars().take(100).collect();
                     Fault::new(ErrorKind::InvalidText, format!("malformed array literal: \"{shown}\""))
                 })?;

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// A name without quotes in lower case, one with quotes as it is.
-pub(super) fn folded(ident: &Ident) -> String {
+pub(crate) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
 }
 
@@ -21,7 +21,7 @@ pub(super) fn parts(name: &ObjectName) -> Vec<String> {
 }
 
 /// The last part of a name, where the parts before it are nothing or a catalog schema.
-pub(super) fn catalog_name(name: &ObjectName) -> Option<String> {
+pub(crate) fn catalog_name(name: &ObjectName) -> Option<String> {
     let mut parts = parts(name);
     let last = parts.pop()?;
     let ours = parts.iter().all(|schema| schema == "pg_catalog" || schema == "information_schema");
@@ -47,7 +47,7 @@ pub(super) fn called(expr: &Expr) -> Option<String> {
 }
 
 /// The text of a string literal.
-pub(super) fn string(expr: &Expr) -> Option<&str> {
+pub(crate) fn string(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text),
@@ -76,7 +76,7 @@ pub(super) fn placeholders(statement: &Statement) -> BTreeSet<String> {
     found
 }
 
-pub(super) fn literal(text: &str) -> Expr {
+pub(crate) fn literal(text: &str) -> Expr {
     Expr::value(Value::SingleQuotedString(text.to_owned()))
 }
 
@@ -84,7 +84,7 @@ pub(super) fn boolean(value: bool) -> Expr {
     Expr::value(Value::Boolean(value))
 }
 
-pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
+pub(crate) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expr), data_type, array: false, format: None }
 }
 
@@ -112,7 +112,7 @@ pub(super) fn type_named(name: &str) -> DataType {
 }
 
 /// `name(arguments)`.
-pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     let args = arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect();
     Expr::Function(Function {
         name: ObjectName::from(vec![Ident::new(name)]),

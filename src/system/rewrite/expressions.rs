@@ -341,6 +341,9 @@ pub(super) fn table_factor(factor: &mut TableFactor) {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     });
+    if function == "generate_series" && args.args.len() != 2 {
+        return;
+    }
     let column = alias.as_ref().map_or_else(|| Ident::new(function.as_str()), |alias| alias.name.clone());
     let (call, column) = match ROWS_OF.iter().find(|(of, _)| *of == function) {
         Some((_, array)) => (ast::call("unnest", vec![ast::call(array, arguments.collect())]), column_of(&function).unwrap_or(column)),

@@ -11,7 +11,7 @@ use super::names::name_of;
 use super::{ast, expressions};
 
 /// Names every column that PostgreSQL would name by its expression, and numbers the second of two names.
-pub(super) fn name_columns(select: &mut Select) {
+pub(crate) fn name_columns(select: &mut Select) {
     let mut taken = HashSet::new();
     let wild: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
     for item in &mut select.projection {

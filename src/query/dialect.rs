@@ -1,0 +1,31 @@
+//! What PostgreSQL means by a statement, said so that the engine means it too.
+//!
+//! The engine reads much of PostgreSQL's SQL and understands some of it otherwise: a cast of 2.5 to an integer cuts, an overflow goes round,
+//! `SIMILAR TO` matches anywhere. Two passes put that right. [`translate`] works on the tree before planning, where names and spellings are;
+//! [`interpret`] on the plan, where types are. Neither adds or takes away a table, a row or a column: what is read, and by which right, was
+//! decided before.
+
+mod arithmetic;
+mod integer;
+mod interval;
+mod literal;
+mod moment;
+mod operators;
+mod plan;
+mod similar;
+mod syntax;
+mod zone;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub(crate) use self::literal::split_array;
+pub(super) use self::operators::Operators;
+pub(super) use self::plan::interpret;
+pub(super) use self::syntax::{TABLE_FUNCTION, translate};
+
+/// The functions that a translated statement calls.
+pub(super) fn functions() -> [Arc<ScalarUDF>; 2] {
+    [similar::function(), zone::function()]
+}

@@ -1,0 +1,210 @@
+//! Arithmetic that PostgreSQL does otherwise: whole numbers that do not go round, divisions of decimals with digits enough, intervals times
+//! a number.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray};
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Decimal128Type, Float64Type, IntervalMonthDayNano, IntervalUnit, i256};
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::logical_expr::{ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use super::interval::{self, Parts};
+use crate::error::{ErrorKind, Fault};
+
+/// Decimals behind the point of a quotient, at least: what PostgreSQL shows of most.
+const QUOTIENT_SCALE: i8 = 16;
+const WIDEST: u8 = 38;
+
+/// An operator as a function of two values.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Infix {
+    kind: Kind,
+    op: Operator,
+    signature: Signature,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Integer,
+    Decimal,
+    Interval,
+}
+
+/// `left op right` of whole numbers, which fails where the type is too narrow for the result.
+pub(super) fn integers(left: Expr, op: Operator, right: Expr) -> Expr {
+    infix(Kind::Integer, left, op, right)
+}
+
+/// The quotient of two decimals.
+pub(super) fn quotient(left: Expr, right: Expr) -> Expr {
+    infix(Kind::Decimal, left, Operator::Divide, right)
+}
+
+/// An interval times or by a number.
+pub(super) fn scaled(interval: Expr, op: Operator, factor: Expr) -> Expr {
+    infix(Kind::Interval, interval, op, factor)
+}
+
+fn infix(kind: Kind, left: Expr, op: Operator, right: Expr) -> Expr {
+    ScalarUDF::new_from_impl(Infix { kind, op, signature: Signature::user_defined(Volatility::Immutable) }).call(vec![left, right])
+}
+
+pub(super) fn is_integer(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
+}
+
+/// The decimals that hold a whole number.
+pub(super) fn as_decimal(data_type: &DataType) -> Option<DataType> {
+    match data_type {
+        DataType::Int16 => Some(DataType::Decimal128(5, 0)),
+        DataType::Int32 => Some(DataType::Decimal128(10, 0)),
+        DataType::Int64 => Some(DataType::Decimal128(19, 0)),
+        DataType::Decimal128(..) => Some(data_type.clone()),
+        _ => None,
+    }
+}
+
+impl ScalarUDFImpl for Infix {
+    fn name(&self) -> &str {
+        match self.op {
+            Operator::Plus => "+",
+            Operator::Minus => "-",
+            Operator::Multiply => "*",
+            _ => "/",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn display_name(&self, args: &[Expr]) -> EngineResult<String> {
+        Ok(args.iter().map(ToString::to_string).collect::<Vec<_>>().join(&format!(" {} ", self.op)))
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> EngineResult<String> {
+        Ok(args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(&format!(" {} ", self.op)))
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+        let [left, right] = types else { return Err(DataFusionError::Plan("an operator has two sides".into())) };
+        let fits = match self.kind {
+            Kind::Integer => {
+                let wider = [DataType::Int64, DataType::Int32, DataType::Int16].into_iter().find(|wide| left == wide || right == wide);
+                wider.map(|wide| vec![wide.clone(), wide])
+            }
+            Kind::Decimal => as_decimal(left).zip(as_decimal(right)).map(|(left, right)| vec![left, right]),
+            Kind::Interval => Some(vec![DataType::Interval(IntervalUnit::MonthDayNano), DataType::Float64]),
+        };
+        fits.ok_or_else(|| DataFusionError::Plan(format!("Cannot get result type of {left} {} {right}", self.op)))
+    }
+
+    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
+        let left = types.first().cloned().unwrap_or(DataType::Null);
+        match (self.kind, types) {
+            (Kind::Decimal, [DataType::Decimal128(_, a), DataType::Decimal128(_, b)]) => {
+                Ok(DataType::Decimal128(WIDEST, QUOTIENT_SCALE.max(*a).max(*b)))
+            }
+            _ => Ok(left),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let plain = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let [left, right] = args.args.as_slice() else { return Err(DataFusionError::Internal("two arguments".into())) };
+        let result = match self.kind {
+            Kind::Integer => {
+                let to_type = args.return_field.data_type().clone();
+                return datafusion::physical_expr_common::datum::apply(left, right, |left, right| {
+                    match self.op {
+                        Operator::Plus => numeric::add(left, right),
+                        Operator::Minus => numeric::sub(left, right),
+                        _ => numeric::mul(left, right),
+                    }
+                    .map_err(|error| range(&to_type, error))
+                });
+            }
+            Kind::Decimal => {
+                let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
+                quotients(left.as_primitive(), right.as_primitive(), args.return_field.data_type())?
+            }
+            Kind::Interval => {
+                let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
+                intervals(left.as_primitive(), right.as_primitive(), self.op)?
+            }
+        };
+        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
+    }
+}
+
+fn range(data_type: &DataType, error: ArrowError) -> ArrowError {
+    match error {
+        ArrowError::ArithmeticOverflow(_) => {
+            let name = match data_type {
+                DataType::Int16 => "smallint",
+                DataType::Int32 => "integer",
+                _ => "bigint",
+            };
+            ArrowError::ExternalError(Box::new(Fault::new(ErrorKind::OutOfRange, format!("{name} out of range"))))
+        }
+        other => other,
+    }
+}
+
+/// Each quotient, rounded half away from zero.
+fn quotients(left: &Decimal128Array, right: &Decimal128Array, result: &DataType) -> EngineResult<ArrayRef> {
+    let (DataType::Decimal128(_, a), DataType::Decimal128(_, b), DataType::Decimal128(precision, scale)) =
+        (left.data_type(), right.data_type(), result)
+    else {
+        return Err(DataFusionError::Internal("a quotient of decimals".into()));
+    };
+    let overflow = || DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, "value overflows numeric format")));
+    let shift = u32::try_from(i32::from(*scale) - i32::from(*a) + i32::from(*b)).map_err(|_| overflow())?;
+    let narrow = 10_i128.checked_pow(shift);
+    let wide = i256::from_i128(10).checked_pow(shift).ok_or_else(overflow)?;
+    let one = |left: i128, right: i128| -> EngineResult<i128> {
+        if right == 0 {
+            return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
+        }
+        if let Some(scaled) = narrow.and_then(|factor| left.checked_mul(factor)) {
+            let (quotient, rest) = (scaled.checked_div(right).ok_or_else(overflow)?, scaled % right);
+            let up = rest.unsigned_abs() >= right.unsigned_abs() - rest.unsigned_abs();
+            return Ok(if up { quotient + if (scaled < 0) == (right < 0) { 1 } else { -1 } } else { quotient });
+        }
+        let (scaled, right) = (i256::from_i128(left).checked_mul(wide).ok_or_else(overflow)?, i256::from_i128(right));
+        let half = right.wrapping_abs().checked_div(i256::from_i128(2)).ok_or_else(overflow)?;
+        let away = if scaled.is_negative() { half.wrapping_neg() } else { half };
+        scaled.checked_add(away).and_then(|sum| sum.checked_div(right)).and_then(i256::to_i128).ok_or_else(overflow)
+    };
+    let rows = left.iter().zip(right).map(|pair| match pair {
+        (Some(left), Some(right)) => one(left, right).map(Some),
+        _ => Ok(None),
+    });
+    let quotients: PrimitiveArray<Decimal128Type> = rows.collect::<EngineResult<_>>()?;
+    let quotients = quotients.with_precision_and_scale(*precision, *scale)?;
+    quotients.validate_decimal_precision(*precision).map_err(|_| overflow())?;
+    Ok(Arc::new(quotients))
+}
+
+fn intervals(left: &IntervalMonthDayNanoArray, right: &PrimitiveArray<Float64Type>, op: Operator) -> EngineResult<ArrayRef> {
+    let overflow = || DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, "interval out of range")));
+    let rows = left.iter().zip(right).map(|pair| {
+        let (Some(one), Some(number)) = pair else { return Ok(None) };
+        let factor = match op {
+            Operator::Divide if number == 0.0 => {
+                return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
+            }
+            Operator::Divide => 1.0 / number,
+            _ => number,
+        };
+        let parts = Parts { months: one.months.into(), days: one.days.into(), micros: one.nanoseconds / 1_000 };
+        let product = if factor.is_finite() { interval::times(parts, factor) } else { None };
+        let product = product.ok_or_else(overflow)?;
+        let small = |number: i64| i32::try_from(number).map_err(|_| overflow());
+        let nanoseconds = product.micros.checked_mul(1_000).ok_or_else(overflow)?;
+        Ok(Some(IntervalMonthDayNano::new(small(product.months)?, small(product.days)?, nanoseconds)))
+    });
+    Ok(Arc::new(rows.collect::<EngineResult<IntervalMonthDayNanoArray>>()?))
+}

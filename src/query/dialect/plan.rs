@@ -1,0 +1,120 @@
+//! Meanings that depend on types: casts, operators and functions that the engine would compute otherwise.
+//!
+//! The plan is the reader's own, over governed tables: what is computed here meets only rows and values that the reader may see. Policies'
+//! filters are planned elsewhere, and total.
+
+use arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+
+use super::literal::{self, Kind, Moment};
+use super::{arithmetic, integer};
+
+/// The plan with PostgreSQL's meanings. Columns keep their names; their types may become PostgreSQL's.
+pub(in crate::query) fn interpret(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        let names = NamePreserver::new(&node);
+        let changed = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let changed = expr.transform_up(|expr| one(expr, &schema))?;
+            Ok(changed.update_data(|expr| name.restore(expr)))
+        })?;
+        // Types below may have changed, too.
+        changed.map_data(LogicalPlan::recompute_schema)
+    })
+    .map(|plan| plan.data)
+}
+
+/// One expression, whose parts have been turned.
+fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
+    let type_of = |expr: &Expr| expr.get_type(schema).ok();
+    Ok(match expr {
+        Expr::Cast(Cast { expr: inner, field }) => {
+            let differs =
+                !matches!(*inner, Expr::Placeholder(_)) && type_of(&inner).is_some_and(|from| integer::differs(&from, field.data_type()));
+            if differs {
+                Transformed::yes(integer::integer(*inner, field.data_type()))
+            } else {
+                Transformed::no(Expr::Cast(Cast { expr: inner, field }))
+            }
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let types = type_of(&left).zip(type_of(&right));
+            match types {
+                Some((left_type, right_type)) => binary(*left, &left_type, op, *right, &right_type)?,
+                None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+            }
+        }
+        Expr::Between(Between { expr, negated, low, high }) => {
+            let kind = type_of(&expr).as_ref().and_then(kind_of);
+            let (low, high) = (spelt(*low, kind)?, spelt(*high, kind)?);
+            Transformed::yes(Expr::Between(Between::new(expr, negated, Box::new(low), Box::new(high))))
+        }
+        Expr::InList(InList { expr, list, negated }) => {
+            let kind = type_of(&expr).as_ref().and_then(kind_of);
+            let list = list.into_iter().map(|item| spelt(item, kind)).collect::<EngineResult<Vec<_>>>()?;
+            Transformed::yes(Expr::InList(InList { expr, list, negated }))
+        }
+        Expr::ScalarFunction(function) => {
+            let whole = matches!(function.name(), "floor" | "ceil" | "round" | "trunc") && function.args.len() == 1;
+            let decimal = function.args.first().and_then(&type_of);
+            match decimal {
+                Some(DataType::Decimal128(precision, scale)) if whole && scale > 0 => {
+                    let to = DataType::Decimal128(precision, 0);
+                    Transformed::yes(cast(Expr::ScalarFunction(function), to))
+                }
+                _ => Transformed::no(Expr::ScalarFunction(function)),
+            }
+        }
+        other => Transformed::no(other),
+    })
+}
+
+fn binary(left: Expr, left_type: &DataType, op: Operator, right: Expr, right_type: &DataType) -> EngineResult<Transformed<Expr>> {
+    use DataType as T;
+    use Operator as O;
+    let back = |left: Expr, right: Expr| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)));
+    let integers = arithmetic::is_integer(left_type) && arithmetic::is_integer(right_type);
+    let timestamp = T::Timestamp(TimeUnit::Microsecond, None);
+    Ok(match (left_type, op, right_type) {
+        (_, O::Plus | O::Minus | O::Multiply, _) if integers => Transformed::yes(arithmetic::integers(left, op, right)),
+        (_, O::Divide, _) if !integers && arithmetic::as_decimal(left_type).is_some() && arithmetic::as_decimal(right_type).is_some() => {
+            Transformed::yes(arithmetic::quotient(left, right))
+        }
+        // A day and a time of day make a timestamp.
+        (T::Date32, O::Plus | O::Minus, T::Interval(_)) => Transformed::yes(back(cast(left, timestamp), right)),
+        (T::Interval(_), O::Plus, T::Date32) => Transformed::yes(back(left, cast(right, timestamp))),
+        _ if op.supports_propagation() || matches!(op, O::IsDistinctFrom | O::IsNotDistinctFrom | O::NotEq) => {
+            let (left, right) = (spelt(left, kind_of(right_type))?, spelt(right, kind_of(left_type))?);
+            Transformed::yes(back(left, right))
+        }
+        _ => Transformed::no(back(left, right)),
+    })
+}
+
+/// What a text beside a value of this type is read as.
+fn kind_of(data_type: &DataType) -> Option<Kind> {
+    match data_type {
+        DataType::Date32 => Some(Kind::Date),
+        DataType::Timestamp(_, None) => Some(Kind::Timestamp),
+        DataType::Timestamp(_, Some(_)) => Some(Kind::Instant),
+        DataType::Time64(_) => Some(Kind::Time),
+        _ => None,
+    }
+}
+
+/// A text literal about time in the engine's spelling.
+fn spelt(expr: Expr, kind: Option<Kind>) -> EngineResult<Expr> {
+    let (Some(kind), Expr::Literal(value, _)) = (kind, &expr) else { return Ok(expr) };
+    let Some(text) = value.try_as_str().flatten() else { return Ok(expr) };
+    match literal::moment(text, kind) {
+        Ok(Moment::Fixed(text)) => Ok(Expr::Literal(ScalarValue::Utf8(Some(text)), None)),
+        Ok(Moment::Running(_)) => Ok(expr),
+        Err(fault) => Err(DataFusionError::External(Box::new(fault))),
+    }
+}

@@ -1,0 +1,324 @@
+//! Spellings: what the planner does not read, in words that it does.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, Query, Select, SelectItem, SetExpr, Statement,
+    TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut, VisitorMut,
+};
+
+use super::literal::{self, Kind};
+use super::similar::SIMILAR;
+use super::zone::TIMEZONE;
+use crate::error::{Fault, Result};
+use crate::system::{self, syntax};
+
+/// The function that stands in FROM.
+pub(in crate::query) const TABLE_FUNCTION: &str = "generate_series";
+
+/// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
+pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
+    match statement.visit(&mut Translation) {
+        ControlFlow::Break(fault) => Err(fault),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Translation;
+
+impl VisitorMut for Translation {
+    type Break = Fault;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Fault> {
+        limit(query);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Fault> {
+        system::name_columns(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                let ControlFlow::Continue(()) = expr.visit(&mut Shown::default());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Fault> {
+        name_series(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Fault> {
+        match turned(expr) {
+            Ok(Some(turned)) => *expr = turned,
+            Ok(None) => {}
+            Err(fault) => return ControlFlow::Break(fault),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
+fn limit(query: &mut Query) {
+    let plain = query.fetch.as_ref().is_some_and(|fetch| !fetch.with_ties && !fetch.percent);
+    if !plain {
+        return;
+    }
+    let count = query.fetch.take().and_then(|fetch| fetch.quantity).unwrap_or_else(|| number("1"));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(count),
+        clause => *clause = Some(LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: Vec::new() }),
+    }
+}
+
+/// The one column of `generate_series(…) AS g` is called `g`.
+fn name_series(factor: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
+    if syntax::catalog_name(name).as_deref() != Some(TABLE_FUNCTION) {
+        return;
+    }
+    let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(TABLE_FUNCTION), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
+    }
+}
+
+/// One expression, whose parts have been turned.
+fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
+    Ok(match expr {
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let escape = escape_char.take().map(|value| Expr::Value(value));
+            let pattern = syntax::call(SIMILAR, [(**pattern).clone()].into_iter().chain(escape).collect());
+            let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+            Some(binary((**expr).clone(), op, pattern))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
+            Some(syntax::call("arrays_overlap", vec![(**left).clone(), (**right).clone()]))
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => overlaps(left, right),
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Some(binary((**expr).clone(), BinaryOperator::PGBitwiseXor, number("-1"))),
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(syntax::call("sqrt", vec![(**expr).clone()])),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(syntax::call("cbrt", vec![(**expr).clone()])),
+        // The planner drops the sign.
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
+            Some(Expr::Nested(Box::new(binary((**expr).clone(), BinaryOperator::Multiply, number("-1")))))
+        }
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            for access in access_chain {
+                if let AccessExpr::Dot(Expr::Identifier(field)) = access {
+                    *access = AccessExpr::Dot(syntax::literal(&syntax::folded(field)));
+                }
+            }
+            None
+        }
+        Expr::BinaryOp { left, op, right } => document(left, op, right),
+        Expr::Function(function) => renamed(function),
+        Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call(TIMEZONE, vec![(**time_zone).clone(), (**timestamp).clone()])),
+        Expr::Cast { expr: inner, data_type, kind: CastKind::Cast | CastKind::DoubleColon, .. } => match syntax::string(inner) {
+            Some(text) => literal_cast(text, data_type)?,
+            None => cut(inner, data_type),
+        },
+        Expr::TypedString(TypedString { data_type, value, .. }) => match &value.value {
+            Value::SingleQuotedString(text) => literal_cast(text, data_type)?,
+            _ => None,
+        },
+        Expr::Interval(Interval { value, leading_field, last_field: None, .. }) => match syntax::string(value) {
+            Some(written) => {
+                let unit = leading_field.take().map(|field| field.to_string());
+                **value = syntax::literal(&literal::interval(written, unit.as_deref())?);
+                None
+            }
+            None => None,
+        },
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+            if let Some(items) = syntax::string(right).and_then(literal::split_array) {
+                **right = array(items);
+            }
+            None
+        }
+        _ => None,
+    })
+}
+
+/// A text that is written as a value of a type, in the one spelling that the engine reads.
+fn literal_cast(written: &str, data_type: &DataType) -> Result<Option<Expr>> {
+    let zoned = |zone: &TimezoneInfo| matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz);
+    Ok(match data_type {
+        DataType::Interval { .. } => Some(Expr::Interval(Interval {
+            value: Box::new(syntax::literal(&literal::interval(written, None)?)),
+            leading_field: None,
+            leading_precision: None,
+            last_field: None,
+            fractional_seconds_precision: None,
+        })),
+        DataType::Date => Some(literal::moment(written, Kind::Date)?.into_expr(data_type)),
+        DataType::Timestamp(_, zone) if zoned(zone) => Some(literal::moment(written, Kind::Instant)?.into_expr(data_type)),
+        DataType::Timestamp(..) => Some(literal::moment(written, Kind::Timestamp)?.into_expr(data_type)),
+        DataType::Time(_, zone) if !zoned(zone) => Some(literal::moment(written, Kind::Time)?.into_expr(data_type)),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(..)) => {
+            literal::split_array(written).map(|items| syntax::cast(array(items), data_type.clone()))
+        }
+        DataType::Uuid => Some(syntax::cast(syntax::literal(&literal::uuid(written)?), data_type.clone())),
+        DataType::JSON | DataType::JSONB => {
+            literal::json(written)?;
+            None
+        }
+        _ => cut(&syntax::literal(written), data_type),
+    })
+}
+
+/// `varchar(3)` keeps three characters.
+fn cut(inner: &Expr, data_type: &DataType) -> Option<Expr> {
+    let length = match data_type {
+        DataType::Varchar(Some(length))
+        | DataType::CharacterVarying(Some(length))
+        | DataType::CharVarying(Some(length))
+        | DataType::Char(Some(length))
+        | DataType::Character(Some(length)) => length,
+        _ => return None,
+    };
+    let CharacterLength::IntegerLength { length, .. } = length else { return None };
+    Some(syntax::call("left", vec![syntax::cast(inner.clone(), DataType::Text), number(&length.to_string())]))
+}
+
+/// Functions under PostgreSQL's names, and those that SQL calls without parentheses.
+fn renamed(function: &Function) -> Option<Expr> {
+    let arguments = || {
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let expr = |arg: &FunctionArg| match arg {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+            _ => None,
+        };
+        list.args.iter().map(expr).collect::<Option<Vec<_>>>()
+    };
+    let now = |data_type| Some(syntax::cast(syntax::call("now", Vec::new()), data_type));
+    match syntax::catalog_name(&function.name)?.as_str() {
+        "localtimestamp" => now(DataType::Timestamp(None, TimezoneInfo::None)),
+        "localtime" => now(DataType::Time(None, TimezoneInfo::None)),
+        "mod" => match <[Expr; 2]>::try_from(arguments()?) {
+            Ok([left, right]) => Some(Expr::Nested(Box::new(binary(left, BinaryOperator::Modulo, right)))),
+            Err(_) => None,
+        },
+        "div" => match <[Expr; 2]>::try_from(arguments()?) {
+            Ok([left, right]) => Some(syntax::call("trunc", vec![binary(left, BinaryOperator::Divide, right)])),
+            Err(_) => None,
+        },
+        "json_array_length" | "jsonb_array_length" => Some(syntax::cast(syntax::call("json_length", arguments()?), DataType::Int(None))),
+        _ => None,
+    }
+}
+
+/// A path into a JSON document: `->`, `->>`, `#>`, `#>>`, `?`.
+fn document(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    let path = |name: &str| {
+        let steps = syntax::string(right).and_then(literal::split_array)?;
+        let step = |step: Option<String>| {
+            let step = step?;
+            let index = step.parse::<u32>().is_ok();
+            Some(if index { number(&step) } else { syntax::literal(&step) })
+        };
+        let steps = steps.into_iter().map(step).collect::<Option<Vec<_>>>()?;
+        Some(syntax::call(name, std::iter::once(left.clone()).chain(steps).collect()))
+    };
+    let one = |name: &str| Some(syntax::call(name, vec![left.clone(), right.clone()]));
+    match op {
+        BinaryOperator::Arrow => one("json_get_json"),
+        BinaryOperator::LongArrow => one("json_as_text"),
+        BinaryOperator::Question => one("json_contains"),
+        BinaryOperator::HashArrow => path("json_get_json"),
+        BinaryOperator::HashLongArrow => path("json_as_text"),
+        _ => None,
+    }
+}
+
+/// `(a, b) OVERLAPS (c, d)`: half-open, each pair in either order.
+fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
+    let (Expr::Tuple(left), Expr::Tuple(right)) = (left, right) else { return None };
+    let ([a, b], [c, d]) = (left.as_slice(), right.as_slice()) else { return None };
+    let end = |from: &Expr, to: &Expr| match to {
+        Expr::Interval(_) => binary(from.clone(), BinaryOperator::Plus, to.clone()),
+        _ => to.clone(),
+    };
+    let (b, d) = (end(a, b), end(c, d));
+    let first = |x: &Expr, y: &Expr| syntax::call("least", vec![x.clone(), y.clone()]);
+    let last = |x: &Expr, y: &Expr| syntax::call("greatest", vec![x.clone(), y.clone()]);
+    let before = |x: Expr, y: Expr| binary(x, BinaryOperator::Lt, y);
+    let same = binary(first(a, &b), BinaryOperator::Eq, first(c, &d));
+    let crossing = binary(before(first(a, &b), last(c, &d)), BinaryOperator::And, before(first(c, &d), last(a, &b)));
+    Some(Expr::Nested(Box::new(binary(same, BinaryOperator::Or, Expr::Nested(Box::new(crossing))))))
+}
+
+/// Walks the expressions of a SELECT list, but not those of its sub-queries.
+#[derive(Default)]
+struct Shown {
+    depth: usize,
+}
+
+impl VisitorMut for Shown {
+    type Break = std::convert::Infallible;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        if let (0, Expr::Exists { subquery, negated }) = (self.depth, &mut *expr)
+            && let Some(counted) = counted(subquery, *negated)
+        {
+            *expr = counted;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `EXISTS (SELECT …)` where a value stands, as a count: the planner knows it in conditions only.
+fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
+    let mut query = subquery.clone();
+    query.order_by = None;
+    let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    let SetExpr::Select(select) = query.body.as_mut() else { return None };
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    if !plain || grouped || select.having.is_some() || select.distinct.is_some() {
+        return None;
+    }
+    let op = if negated { BinaryOperator::Eq } else { BinaryOperator::Gt };
+    let count = FunctionArguments::List(FunctionArgumentList {
+        duplicate_treatment: None,
+        args: vec![FunctionArg::Unnamed(FunctionArgExpr::Wildcard)],
+        clauses: Vec::new(),
+    });
+    let Expr::Function(count) = (match syntax::call("count", Vec::new()) {
+        Expr::Function(function) => Expr::Function(Function { args: count, ..function }),
+        other => other,
+    }) else {
+        return None;
+    };
+    let counted = binary(Expr::Function(count), op, number("0"));
+    select.projection = vec![SelectItem::ExprWithAlias { expr: counted, alias: Ident::with_quote('"', "exists") }];
+    Some(Expr::Subquery(Box::new(query)))
+}
+
+pub(super) fn number(digits: &str) -> Expr {
+    Expr::value(Value::Number(digits.to_owned(), false))
+}
+
+fn array(items: Vec<Option<String>>) -> Expr {
+    let elem = items.into_iter().map(|item| item.map_or_else(|| Expr::value(Value::Null), |item| syntax::literal(&item))).collect();
+    Expr::Array(Array { elem, named: true })
+}
+
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    let nested = |expr: Expr| match expr {
+        Expr::BinaryOp { .. } => Expr::Nested(Box::new(expr)),
+        other => other,
+    };
+    Expr::BinaryOp { left: Box::new(nested(left)), op, right: Box::new(nested(right)) }
+}
