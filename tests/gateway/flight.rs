@@ -4,14 +4,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int64Type, Schema};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Int64Type, Schema, UInt32Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
-use arrow_flight::sql::{CommandGetDbSchemas, CommandGetPrimaryKeys, CommandGetTables, CommandStatementQuery, ProstMessageExt};
-use arrow_flight::{Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, FlightDescriptor, FlightInfo, Ticket};
+use arrow_flight::sql::{
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandStatementQuery, ProstMessageExt, SqlInfo, SqlSupportedGroupBy, SqlSupportedSubqueries,
+    SqlSupportedUnions, XdbcDataType,
+};
+use arrow_flight::{
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightDescriptor, FlightInfo, Ticket,
+};
 use base64::Engine;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use tokio::io::AsyncReadExt;
 use tonic::transport::Channel;
@@ -312,6 +320,125 @@ async fn listings_show_what_may_be_read_with_or_without_a_catalog() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_types_are_told_in_the_schemas_of_flight_sql() {
+    let gateway = shop().start().await;
+    let mut alice = gateway.flight("alice").await;
+    let table = || "orders".to_owned();
+    let keys = [
+        alice.get_exported_keys(CommandGetExportedKeys { table: table(), ..Default::default() }).await.unwrap(),
+        alice.get_imported_keys(CommandGetImportedKeys { table: table(), ..Default::default() }).await.unwrap(),
+        alice.get_cross_reference(CommandGetCrossReference { pk_table: table(), fk_table: table(), ..Default::default() }).await.unwrap(),
+        alice.get_primary_keys(CommandGetPrimaryKeys { table: table(), ..Default::default() }).await.unwrap(),
+    ];
+    for (found, columns) in keys.into_iter().zip([13, 13, 13, 6]) {
+        let mut stream = alice.do_get(ticket(&found)).await.unwrap();
+        let rows: usize = stream.by_ref().try_fold(0, async |rows, batch| Ok(rows + batch.num_rows())).await.unwrap();
+        let announced = found.try_decode_schema().unwrap();
+        assert_eq!((rows, announced.fields().len()), (0, columns));
+        assert_eq!(stream.schema().unwrap().as_ref(), &announced);
+    }
+    let types = async |client: &mut Client, data_type: Option<i32>| {
+        let found = client.get_xdbc_type_info(CommandGetXdbcTypeInfo { data_type }).await.unwrap();
+        let batches: Vec<RecordBatch> = client.do_get(ticket(&found)).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(batches[0].schema().as_ref(), &found.try_decode_schema().unwrap());
+        texts(&batches, 0)
+    };
+    assert!(types(&mut alice, None).await.len() > 15);
+    assert_eq!(types(&mut alice, Some(XdbcDataType::XdbcTimestamp as i32)).await, ["timestamp", "timestamptz"]);
+    let named = "SELECT 1::smallint, 1::integer, 1::bigint, 1::real, 1::double precision, 1::numeric(76,0), true::boolean, 'a'::text, \
+                 '2026-01-01'::date, '2026-01-01'::timestamp, '2026-01-01'::timestamptz, '10:00'::time, 'a'::bytea, interval '1 day'";
+    assert_eq!(read(&mut alice, named).await.unwrap()[0].num_columns(), 14, "types go by these names");
+}
+
+/// What SqlInfo says, by code: as far as it is a set, a Boolean or a list of names.
+async fn facts(client: &mut Client) -> HashMap<u32, String> {
+    let found = client.get_sql_info(Vec::new()).await.unwrap();
+    let batches: Vec<RecordBatch> = client.do_get(ticket(&found)).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(batches[0].schema().as_ref(), &found.try_decode_schema().unwrap());
+    let (names, values) = (batches[0].column(0).as_primitive::<UInt32Type>(), batches[0].column(1).as_union());
+    let told = names.values().iter().enumerate().map(|(at, name)| {
+        let value = values.value(at);
+        let options = FormatOptions::default();
+        (*name, ArrayFormatter::try_new(value.as_ref(), &options).unwrap().value(0).to_string())
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_server_says_it_can_do_it_does() {
+    let gateway = shop().start().await;
+    let mut alice = gateway.flight("alice").await;
+    let facts = facts(&mut alice).await;
+    let fact = |info: SqlInfo| facts[&(info as u32)].clone();
+    let bit = |info: SqlInfo, ordinal: i32| (fact(info).parse::<i32>().unwrap() >> ordinal & 1 == 1).to_string();
+    let (group, sub, union) = (SqlInfo::SqlSupportedGroupBy, SqlInfo::SqlSupportedSubqueries, SqlInfo::SqlSupportedUnions);
+    let claims = [
+        (fact(SqlInfo::SqlSupportsColumnAliasing), "SELECT order_id AS a FROM shop.orders"),
+        (fact(SqlInfo::SqlSupportsTableCorrelationNames), "SELECT a.order_id FROM shop.orders a"),
+        (fact(SqlInfo::SqlSupportsExpressionsInOrderBy), "SELECT order_id FROM shop.orders ORDER BY order_id % 7"),
+        (fact(SqlInfo::SqlSupportsOrderByUnrelated), "SELECT order_id FROM shop.orders ORDER BY note"),
+        (fact(SqlInfo::SqlSupportsLikeEscapeClause), "SELECT note LIKE 'a!_' ESCAPE '!' FROM shop.orders"),
+        (
+            fact(SqlInfo::SqlCorrelatedSubqueriesSupported),
+            "SELECT 1 FROM shop.orders a WHERE EXISTS (SELECT 1 FROM shop.orders b WHERE b.order_id = a.order_id)",
+        ),
+        (fact(SqlInfo::SqlCatalogAtStart), "SELECT order_id FROM mesh.shop.orders"),
+        (fact(SqlInfo::SqlSelectForUpdateSupported), "SELECT order_id FROM shop.orders FOR UPDATE"),
+        (fact(SqlInfo::SqlDdlTable), "CREATE TABLE a (b int)"),
+        (fact(SqlInfo::SqlTransactionsSupported), "BEGIN"),
+        (fact(SqlInfo::SqlSavepointsSupported), "SAVEPOINT a"),
+        (fact(SqlInfo::SqlStoredProceduresSupported), "CALL a()"),
+        (bit(group, SqlSupportedGroupBy::SqlGroupByUnrelated as i32), "SELECT count(*) FROM shop.orders GROUP BY region"),
+        (bit(group, SqlSupportedGroupBy::SqlGroupByBeyondSelect as i32), "SELECT region FROM shop.orders GROUP BY region, note"),
+        (bit(sub, SqlSupportedSubqueries::SqlSubqueriesInComparisons as i32), "SELECT 1 FROM shop.orders WHERE order_id = (SELECT 1)"),
+        (bit(sub, SqlSupportedSubqueries::SqlSubqueriesInExists as i32), "SELECT 1 FROM shop.orders WHERE EXISTS (SELECT 1)"),
+        (bit(sub, SqlSupportedSubqueries::SqlSubqueriesInIns as i32), "SELECT 1 FROM shop.orders WHERE order_id IN (SELECT 1)"),
+        (
+            bit(sub, SqlSupportedSubqueries::SqlSubqueriesInQuantifieds as i32),
+            "SELECT 1 FROM shop.orders WHERE order_id > ALL (SELECT 1) OR order_id = ANY (SELECT 1)",
+        ),
+        (bit(union, SqlSupportedUnions::SqlUnion as i32), "SELECT 1 UNION SELECT 2"),
+        (bit(union, SqlSupportedUnions::SqlUnionAll as i32), "SELECT 1 UNION ALL SELECT 2"),
+    ];
+    for (claimed, sql) in claims {
+        assert_eq!(claimed, read(&mut alice, sql).await.is_ok().to_string(), "{sql}");
+    }
+    let joined = "SELECT 1 FROM shop.orders a FULL OUTER JOIN shop.orders b ON a.order_id = b.order_id + 1";
+    assert_eq!(fact(SqlInfo::SqlOuterJoinsSupportLevel), "2");
+    assert!(read(&mut alice, joined).await.is_ok());
+    assert_eq!((fact(SqlInfo::SqlNullOrdering).as_str(), fact(SqlInfo::SqlNullPlusNullIsNull).as_str()), ("0", "true"), "NULLs sort high");
+    let sorted = read(&mut alice, "SELECT coalesce(a, -1) FROM (VALUES (1::bigint), (NULL + NULL), (2)) t(a) ORDER BY a").await.unwrap();
+    assert_eq!(numbers(&sorted), [1, 2, -1]);
+    let escape = fact(SqlInfo::SqlSearchStringEscape);
+    let like = format!("SELECT count(*) FROM (VALUES ('a_'), ('ab')) t(a) WHERE a LIKE 'a{escape}_'");
+    assert_eq!(numbers(&read(&mut alice, &like).await.unwrap()), [1]);
+
+    let calls = [
+        (
+            SqlInfo::SqlNumericFunctions,
+            "abs(1) acos(1) asin(1) atan(1) atan2(1, 1) ceil(1.5) ceiling(1.5) cos(1) cot(1) degrees(1) exp(1) \
+            floor(1.5) ln(1) log10(1) pi() power(1, 1) radians(1) random() round(1.5) sign(1) sin(1) sqrt(1)",
+        ),
+        (
+            SqlInfo::SqlStringFunctions,
+            "ascii('a') btrim('a') char_length('a') chr(65) concat('a') initcap('a') left('a', 1) length('a') lower('a') \
+            lpad('a', 2) ltrim('a') octet_length('a') repeat('a', 2) replace('a', 'a', 'b') reverse('a') right('a', 1) rpad('a', 2) rtrim('a') \
+            strpos('a', 'a') substr('a', 1) translate('a', 'a', 'b') upper('a')",
+        ),
+        (SqlInfo::SqlSystemFunctions, "coalesce(1) current_database() current_schema() nullif(1, 1)"),
+        (SqlInfo::SqlDatetimeFunctions, "current_date date_part('year', now()) date_trunc('day', now()) now() to_char(now(), '%Y')"),
+    ];
+    for (info, calls) in calls {
+        let listed = fact(info);
+        let names: Vec<_> = listed.trim_matches(['[', ']']).split(", ").collect();
+        assert!(names.iter().all(|name| calls.contains(name)), "{names:?}");
+        let sql = format!("SELECT {}", calls.replace(") ", "), ").replace("current_date ", "current_date, "));
+        let columns = read(&mut alice, &sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))[0].num_columns();
+        assert_eq!(columns, names.len(), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_flight_lists_paths_and_reads_them() {
     let gateway = shop().start().await;
     let (mut client, login) = plain(&gateway, "bob").await;
@@ -346,7 +473,7 @@ async fn a_client_carries_its_session() {
         let request = request(FlightDescriptor::default()).map(|_| ticket(&found));
         let stream = client.do_get(request).await?.into_inner();
         let batches: Vec<RecordBatch> =
-            arrow_flight::decode::FlightRecordBatchStream::new_from_flight_data(stream.map_err(Into::into)).try_collect().await.unwrap();
+            FlightRecordBatchStream::new_from_flight_data(stream.map_err(Into::into)).try_collect().await.unwrap();
         Ok::<_, Status>(texts(&batches, 0).remove(0))
     };
     assert_eq!(shown(client.clone(), vec![("authorization", login.clone())]).await.unwrap(), "");
@@ -385,7 +512,7 @@ async fn a_result_under_way_can_be_cancelled_by_its_reader_only() {
     assert!(eventually(Duration::from_secs(10), || cancel(client.clone(), login.clone())).await);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.code() == Code::Cancelled && error.message().contains("57014"), "{error}");
-    assert!(client.list_actions(with(&login, arrow_flight::Empty {})).await.is_ok(), "the connection goes on");
+    assert!(client.list_actions(with(&login, Empty {})).await.is_ok(), "the connection goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
