@@ -16,7 +16,8 @@ use arrow_flight::sql::{
     SqlSupportedUnions, XdbcDataType,
 };
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightDescriptor, FlightInfo, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightDescriptor, FlightEndpoint, FlightInfo,
+    RenewFlightEndpointRequest, Ticket,
 };
 use base64::Engine;
 use futures::{StreamExt, TryStreamExt};
@@ -198,6 +199,43 @@ async fn e9_a_ticket_is_good_for_its_reader_alone_and_not_when_edited() {
     }
     let made_up = get(&gateway, "bob", Ticket { ticket: "SELECT 1".into() }).await.unwrap_err();
     assert_eq!(made_up.code(), Code::PermissionDenied);
+}
+
+/// The action RenewFlightEndpoint.
+async fn renew(gateway: &TestGateway, user: &str, endpoint: Option<FlightEndpoint>) -> Result<FlightEndpoint, Status> {
+    let (mut client, login) = plain(gateway, user).await;
+    let action = Action::new("RenewFlightEndpoint", RenewFlightEndpointRequest { endpoint }.encode_to_vec());
+    let answer = client.do_action(with(&login, action)).await?.into_inner().message().await?;
+    Ok(FlightEndpoint::decode(answer.unwrap().body).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_says_when_it_expires_and_is_renewed_for_its_reader_alone() {
+    let gateway = shop().start().await;
+    let found = info(&gateway, "bob", "SELECT * FROM shop.orders").await;
+    let old = found.endpoint[0].clone();
+    let expires = |endpoint: &FlightEndpoint| endpoint.expiration_time.as_ref().unwrap().seconds;
+    let life = expires(&old) - chrono::Utc::now().timestamp();
+    assert!((14 * 60..=15 * 60).contains(&life), "{life}");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let new = renew(&gateway, "bob", Some(old.clone())).await.unwrap();
+    assert!(expires(&new) > expires(&old));
+    assert_ne!(new.ticket, old.ticket);
+    assert!(get(&gateway, "bob", new.ticket.clone().unwrap()).await.unwrap() > 1);
+    assert_eq!(get(&gateway, "alice", new.ticket.clone().unwrap()).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let stolen = renew(&gateway, "alice", Some(old.clone())).await.unwrap_err();
+    let mut edited = old.ticket.clone().unwrap().ticket.to_vec();
+    edited[5] ^= 1;
+    let edited = FlightEndpoint { ticket: Some(Ticket { ticket: edited.into() }), ..old.clone() };
+    let edited = renew(&gateway, "bob", Some(edited)).await.unwrap_err();
+    assert_eq!((stolen.code(), stolen.message()), (edited.code(), edited.message()));
+    assert_eq!(stolen.code(), Code::PermissionDenied);
+    assert_eq!(renew(&gateway, "bob", None).await.unwrap_err().code(), Code::InvalidArgument);
+
+    let (mut client, login) = plain(&gateway, "bob").await;
+    let actions: Vec<_> = client.list_actions(with(&login, Empty {})).await.unwrap().into_inner().try_collect().await.unwrap();
+    assert!(actions.iter().any(|action| action.r#type == "RenewFlightEndpoint"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
