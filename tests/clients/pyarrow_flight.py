@@ -74,7 +74,12 @@ same(whole.num_rows, counted, "a path gives the whole table")
 listed = {tuple(part.decode() for part in found.descriptor.path) for found in reader.client.list_flights(options=reader.options())}
 check(("claims", "fraud_signals") in listed and ("finance", "premium_ledger") not in listed, "flights are listed by what may be read")
 
+# Compressed for those who ask, and the same.
 plain = reader.get(info).read_all()
+for word in ["zstd", "lz4"]:
+    same(reader.get(info, **{"x-meshgate-compression": word}).read_all(), plain, f"a result in {word} is the same result")
+check("22023" in refused(lambda: reader.get(info, **{"x-meshgate-compression": "brotli"}).read_all(), "an unknown codec is refused"), "and says so")
+
 # Tickets expire, and are renewed.
 endpoint = info.endpoints[0]
 left = (endpoint.expiration_time.as_py() - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
@@ -103,4 +108,4 @@ limited = refused(
     "a scan limit is kept",
 )
 check("53400" in limited, f"and says so: {limited}")
-passed("pyarrow.flight", pyarrow.__version__, "SQL as command, paths, tickets and their renewal, list_flights, headers", cannot="do_put: a write")
+passed("pyarrow.flight", pyarrow.__version__, "SQL as command, paths, tickets and their renewal, list_flights, headers, compression", cannot="do_put: a write")

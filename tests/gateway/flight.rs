@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type, Schema, UInt32Type};
+use arrow::ipc::CompressionType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -16,8 +17,8 @@ use arrow_flight::sql::{
     SqlSupportedUnions, XdbcDataType,
 };
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightDescriptor, FlightEndpoint, FlightInfo,
-    RenewFlightEndpointRequest, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint,
+    FlightInfo, RenewFlightEndpointRequest, Ticket,
 };
 use base64::Engine;
 use futures::{StreamExt, TryStreamExt};
@@ -590,6 +591,52 @@ async fn large_results_fit_clients_that_take_4_mib() {
     let gateway = shop().start().await;
     let large = rows(&gateway, "alice", "SELECT repeat('x', 1000) AS a FROM shop.orders b, shop.orders c LIMIT 50000").await.unwrap();
     assert_eq!(large.iter().map(RecordBatch::num_rows).sum::<usize>(), 50_000);
+}
+
+/// The codec of each message with rows, how many bytes they take, and the rows.
+async fn packed(gateway: &TestGateway, ticket: Ticket, word: Option<&'static str>) -> Result<(Vec<Option<i8>>, usize, i64), Status> {
+    let (mut client, login) = plain(gateway, "alice").await;
+    let mut request = with(&login, ticket);
+    word.map(|word| request.metadata_mut().insert("x-meshgate-compression", word.parse().unwrap()));
+    let messages: Vec<FlightData> = client.do_get(request).await?.into_inner().try_collect().await?;
+    let codecs = messages.iter().filter_map(|message| {
+        let batch = arrow::ipc::root_as_message(&message.data_header).unwrap().header_as_record_batch()?;
+        Some(batch.compression().map(|compression| compression.codec().0))
+    });
+    let (codecs, bytes) = (codecs.collect(), messages.iter().map(|message| message.data_body.len()).sum());
+    let batches = FlightRecordBatchStream::new_from_flight_data(futures::stream::iter(messages.into_iter().map(Ok)));
+    Ok((codecs, bytes, numbers(&batches.try_collect::<Vec<_>>().await.unwrap()).iter().sum()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_are_compressed_for_those_who_ask() {
+    let gateway = shop().start().await;
+    let sql = "SELECT order_id, repeat('x', 500) AS a FROM shop.orders";
+    let found = ticket(&info(&gateway, "alice", sql).await);
+    let (codecs, plain_bytes, sum) = packed(&gateway, found.clone(), None).await.unwrap();
+    assert!(!codecs.is_empty() && codecs.iter().all(Option::is_none));
+    assert_eq!(sum, 499_500);
+    for (word, codec) in [("zstd", CompressionType::ZSTD), ("LZ4", CompressionType::LZ4_FRAME)] {
+        let (codecs, bytes, sum) = packed(&gateway, found.clone(), Some(word)).await.unwrap();
+        assert!(!codecs.is_empty() && codecs.iter().all(|found| *found == Some(codec.0)), "{word}: {codecs:?}");
+        assert!(bytes * 4 < plain_bytes && sum == 499_500, "{word}: {bytes} of {plain_bytes}");
+    }
+    assert_eq!(packed(&gateway, found.clone(), Some("none")).await.unwrap().1, plain_bytes);
+    let error = packed(&gateway, found, Some("brotli")).await.unwrap_err();
+    assert!(error.code() == Code::InvalidArgument && error.message().contains("meshgate.compression"), "{error}");
+
+    // Asked for with the flight info, or for a session, it goes with the ticket.
+    let (mut client, login) = plain(&gateway, "alice").await;
+    let mut request = with(&login, command(sql));
+    request.metadata_mut().insert("x-meshgate-compression", "zstd".parse().unwrap());
+    let found = ticket(&client.get_flight_info(request).await.unwrap().into_inner());
+    assert!(packed(&gateway, found, None).await.unwrap().1 * 4 < plain_bytes);
+    // Listings too.
+    let tables = FlightDescriptor::new_cmd(CommandGetTables::default().as_any().encode_to_vec());
+    let found = ticket(&client.get_flight_info(with(&login, tables)).await.unwrap().into_inner());
+    let mut request = with(&login, found);
+    request.metadata_mut().insert("x-meshgate-compression", "brotli".parse().unwrap());
+    assert_eq!(client.do_get(request).await.map(drop).unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -185,7 +185,7 @@ impl Flight {
     async fn get(&self, caller: &Caller, headers: &MetadataMap, ticket: &[u8]) -> Result<Response<statement::DataStream>> {
         let (nonce, request) = sealed::open_ticket(&self.door.identity, &caller.principal.name, ticket)?;
         match Asked::from_request(request)? {
-            Asked::Listing(listing, _) => Ok(Response::new(Self::listed(self.list(caller, listing).await?))),
+            Asked::Listing(listing, _) => Ok(Response::new(self.listed(caller, self.list(caller, listing).await?)?)),
             Asked::Statement(mut statement) => {
                 statement.settings.extend(caller.settings());
                 let answer = self.run(caller, &statement, nonce, statement::deadline(headers)).await?;

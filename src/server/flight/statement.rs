@@ -12,6 +12,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
 use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
@@ -95,11 +97,10 @@ impl Flight {
         let parsed = self.parse_one(&session, &statement.sql)?;
         if *parsed.kind() != Kind::Rows {
             let settings = self.changed_by(caller, parsed.kind())?.ok_or_else(|| unsuitable(parsed.kind()))?;
-            return Ok(Answer {
-                data: encode(&Arc::new(Schema::empty()), Bytes::new(), stream::empty().boxed()),
-                settings: Some(settings),
-            });
+            let data = encode(&Arc::new(Schema::empty()), Bytes::new(), IpcWriteOptions::default(), stream::empty().boxed());
+            return Ok(Answer { data, settings: Some(settings) });
         }
+        let options = written(&session)?;
         let cancel = self.door.ending.child_token();
         let cancel_when_dropped = cancel.clone().drop_guard();
         let running = self.running.enter(nonce, cancel.clone());
@@ -116,7 +117,7 @@ impl Flight {
             _running: running,
             _cancel_when_dropped: cancel_when_dropped,
         };
-        Ok(Answer { data: ahead(encode(&schema, told, sending.batches())), settings: None })
+        Ok(Answer { data: ahead(encode(&schema, told, options, sending.batches())), settings: None })
     }
 
     /// Runs a statement that gives no rows: the settings after it.
@@ -130,8 +131,9 @@ impl Flight {
     }
 
     /// A ready batch, as a result.
-    pub(super) fn listed(batch: RecordBatch) -> DataStream {
-        encode(&batch.schema(), Bytes::new(), stream::once(async { Ok(batch) }).boxed())
+    pub(super) fn listed(&self, caller: &Caller, batch: RecordBatch) -> Result<DataStream> {
+        let options = written(&self.open_session(caller, &caller.settings())?)?;
+        Ok(encode(&batch.schema(), Bytes::new(), options, stream::once(async { Ok(batch) }).boxed()))
     }
 
     fn parse_one(&self, session: &Session, sql: &str) -> Result<Parsed> {
@@ -177,9 +179,15 @@ impl Sending {
 
 /// Encodes batches of one schema: the schema first, even where there are no rows. `told` goes with the schema and, because some clients
 /// (pyarrow) show the metadata of rows only, with the first rows.
-fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<RecordBatch, FlightError>>) -> DataStream {
+fn encode(
+    schema: &SchemaRef,
+    told: Bytes,
+    options: IpcWriteOptions,
+    batches: BoxStream<'static, Result<RecordBatch, FlightError>>,
+) -> DataStream {
     let encoder = FlightDataEncoderBuilder::new()
         .with_schema(Arc::clone(schema))
+        .with_options(options)
         .with_max_flight_data_size(MESSAGE_SIZE)
         .with_metadata(told.clone())
         .build(batches);
@@ -191,6 +199,16 @@ fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<Re
         Ok(message)
     });
     messages.boxed()
+}
+
+/// How results are written for a session: compressed where it asks for that. Every reader of Arrow knows both codecs.
+fn written(session: &Session) -> Result<IpcWriteOptions> {
+    let codec = match session.settings().compression().as_str() {
+        "lz4" => Some(CompressionType::LZ4_FRAME),
+        "zstd" => Some(CompressionType::ZSTD),
+        _ => None,
+    };
+    IpcWriteOptions::default().try_with_compression(codec).map_err(Fault::internal)
 }
 
 /// Runs a stream in a task of its own, so that what follows is read and encoded while what was encoded is sent. A panic there is an error
@@ -297,7 +315,8 @@ mod tests {
     #[tokio::test]
     async fn a_result_without_rows_still_has_its_schema_and_what_the_reader_is_told() {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), stream::empty().boxed()).try_collect().await.unwrap();
+        let data: Vec<_> =
+            encode(&schema, Bytes::from_static(b"told"), IpcWriteOptions::default(), stream::empty().boxed()).try_collect().await.unwrap();
         assert_eq!(data.len(), 1);
         assert_eq!(data[0].app_metadata, "told");
         assert_eq!(Schema::try_from(&data[0]).unwrap(), *schema);
@@ -308,7 +327,7 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..2_000_000))]).unwrap();
         let batches = stream::iter([Ok(batch)]).boxed();
-        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), batches).try_collect().await.unwrap();
+        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), IpcWriteOptions::default(), batches).try_collect().await.unwrap();
         assert!(data.len() > 8);
         assert!(data.iter().all(|message| message.data_body.len() < 4 << 20));
         let told: Vec<_> = data.iter().filter(|message| !message.app_metadata.is_empty()).collect();
@@ -329,7 +348,10 @@ mod tests {
     async fn a_fault_in_the_stream_keeps_its_code() {
         let schema = Arc::new(Schema::empty());
         let fault = FlightError::from(fault::status(Fault::new(ErrorKind::ScanLimit, "scan limit reached")));
-        let error = encode(&schema, Bytes::new(), stream::iter([Err(fault)]).boxed()).try_collect::<Vec<_>>().await.unwrap_err();
+        let error = encode(&schema, Bytes::new(), IpcWriteOptions::default(), stream::iter([Err(fault)]).boxed())
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), tonic::Code::ResourceExhausted);
         let error = encoding_failed(FlightError::Arrow(arrow::error::ArrowError::ComputeError("a cell".to_owned())));
         assert_eq!((error.code(), error.message()), (tonic::Code::Internal, "internal error (SQLSTATE XX000)"));
