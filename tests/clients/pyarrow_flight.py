@@ -79,6 +79,10 @@ plain = reader.get(info).read_all()
 for word in ["zstd", "lz4"]:
     same(reader.get(info, **{"x-meshgate-compression": word}).read_all(), plain, f"a result in {word} is the same result")
 check("22023" in refused(lambda: reader.get(info, **{"x-meshgate-compression": "brotli"}).read_all(), "an unknown codec is refused"), "and says so")
+zipping = flight.connect(flight_uri(), generic_options=[("grpc.default_compression_algorithm", 2), ("grpc.default_compression_level", 2)])
+options = flight.FlightCallOptions(headers=[zipping.authenticate_basic_token("claims_engineer", PASSWORD)])
+zipped = zipping.get_flight_info(flight.FlightDescriptor.for_command(b"SELECT claim_id FROM claims.claims_enriched"), options)
+same(zipping.do_get(zipped.endpoints[0].ticket, options).read_all().num_rows, plain.num_rows, "a channel that compresses with gzip reads")
 
 # Tickets expire, and are renewed.
 endpoint = info.endpoints[0]

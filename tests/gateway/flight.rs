@@ -24,6 +24,8 @@ use base64::Engine;
 use futures::{StreamExt, TryStreamExt};
 use prost::Message;
 use tokio::io::AsyncReadExt;
+use tonic::codec::CompressionEncoding;
+use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -637,6 +639,37 @@ async fn results_are_compressed_for_those_who_ask() {
     let mut request = with(&login, found);
     request.metadata_mut().insert("x-meshgate-compression", "brotli".parse().unwrap());
     assert_eq!(client.do_get(request).await.map(drop).unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_gzip_is_answered_in_gzip_and_a_stranger_is_not_unpacked() {
+    let gateway = shop().start().await;
+    let sql = "SELECT repeat('x', 500) AS a FROM shop.orders";
+    let (client, login) = plain(&gateway, "alice").await;
+    let mut packing = client.clone().send_compressed(CompressionEncoding::Gzip).accept_compressed(CompressionEncoding::Gzip);
+    let stranger = packing.get_flight_info(with(&login, command(sql))).await.unwrap_err();
+    assert!(stranger.code() == Code::Unimplemented && stranger.message().contains("before a login"), "{stranger}");
+
+    let hands = packing.handshake(with(&login, futures::stream::empty())).await.unwrap();
+    drop(hands);
+    let found = packing.get_flight_info(with(&login, command(sql))).await.unwrap();
+    let encoding = |metadata: &MetadataMap| metadata.get("grpc-encoding").map(|encoding| encoding.to_str().unwrap().to_owned());
+    assert_eq!(encoding(found.metadata()).as_deref(), Some("gzip"));
+    let found = ticket(found.get_ref());
+    let answer = packing.do_get(with(&login, found.clone())).await.unwrap();
+    assert_eq!(encoding(answer.metadata()).as_deref(), Some("gzip"));
+    let rows = FlightRecordBatchStream::new_from_flight_data(answer.into_inner().map_err(Into::into));
+    let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 1000);
+
+    // As C++ and Java do: an offer, and plain messages.
+    let mut offering = client.accept_compressed(CompressionEncoding::Gzip);
+    assert_eq!(encoding(offering.do_get(with(&login, found)).await.unwrap().metadata()), None);
+
+    // Unpacked, it is bound as it would be unpacked.
+    let bomb = command(&format!("SELECT '{}'", "x".repeat(5 << 20)));
+    let error = packing.get_flight_info(with(&login, bomb)).await.unwrap_err();
+    assert!(matches!(error.code(), Code::ResourceExhausted | Code::OutOfRange), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
