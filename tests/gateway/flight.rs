@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Int64Type, Schema, UInt32Type};
 use arrow::ipc::CompressionType;
+use arrow::ipc::writer::IpcWriteOptions;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_flight::decode::FlightRecordBatchStream;
+use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{
-    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetTables,
-    CommandGetXdbcTypeInfo, CommandStatementQuery, ProstMessageExt, SqlInfo, SqlSupportedGroupBy, SqlSupportedSubqueries,
+    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCrossReference, CommandGetDbSchemas,
+    CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetTables, CommandGetXdbcTypeInfo,
+    CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, SqlInfo, SqlSupportedGroupBy, SqlSupportedSubqueries,
     SqlSupportedUnions, XdbcDataType,
 };
 use arrow_flight::{
@@ -276,6 +279,113 @@ async fn prepared_statements_bind_in_the_order_of_their_numbers() {
     let found = statement.execute().await.unwrap();
     let rows: Vec<_> = client.do_get(ticket(&found)).await.unwrap().try_collect().await.unwrap();
     assert_eq!(numbers(&rows), [7]);
+}
+
+/// Prepares `sql`, binds a row for each of `values`, and asks for the flight info.
+async fn bound(client: &mut Client, sql: &str, values: &[i64]) -> Result<FlightInfo, Status> {
+    let mut statement = client.prepare(sql.to_owned(), None).await?;
+    let rows = RecordBatch::try_from_iter([("$1", Arc::new(Int64Array::from(values.to_vec())) as ArrayRef)]).unwrap();
+    statement.set_parameters(rows).unwrap();
+    Ok(statement.execute().await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_row_of_parameters_is_a_query_of_its_own() {
+    let gateway = shop().start().await;
+    let size = std::fs::metadata(gateway.folder().join("data/shop/orders.csv")).unwrap().len() as i64;
+    let sql = "SELECT order_id, note FROM shop.orders WHERE order_id = $1";
+    let mut alice = gateway.flight("alice").await;
+    let found = bound(&mut alice, sql, &[5, 3, 999_999, 7]).await.unwrap();
+    assert_eq!(found.endpoint.len(), 1);
+    let mut stream = alice.do_get(ticket(&found)).await.unwrap();
+    let rows: Vec<RecordBatch> = stream.by_ref().try_collect().await.unwrap();
+    assert_eq!(numbers(&rows), [5, 3, 7], "in the order of the rows");
+    assert_eq!(stream.schema().unwrap().as_ref(), &found.try_decode_schema().unwrap());
+    let ledger = gateway.ledger().await;
+    let told: Vec<_> = ledger.iter().map(|usage| (usage.bytes_scanned, usage.outcome.as_str())).collect();
+    assert_eq!(told, [(size, "completed"); 4]);
+    let ids: std::collections::BTreeSet<_> = ledger.iter().map(|usage| usage.query_id.as_str()).collect();
+    assert_eq!(ids.len(), 4);
+
+    // What each query has to tell comes with its first rows.
+    let (mut client, login) = plain(&gateway, "bob").await;
+    let mut bob = gateway.flight("bob").await;
+    let found = bound(&mut bob, sql, &[1, 2, 4]).await.unwrap();
+    let messages: Vec<_> = client.do_get(with(&login, ticket(&found))).await.unwrap().into_inner().try_collect().await.unwrap();
+    let told = messages.iter().map(|message| serde_json::from_slice(&message.app_metadata).unwrap());
+    let told: Vec<_> = told.map(|told: serde_json::Value| told["query_id"].as_str().unwrap().to_owned()).collect();
+    let bobs: Vec<_> = gateway.ledger().await.into_iter().filter(|usage| usage.principal == "bob").map(|usage| usage.query_id).collect();
+    assert_eq!(told, bobs, "the schema, and the rows of the two that he may read");
+
+    // No rows, no queries; but somebody who may ask.
+    let found = bound(&mut alice, sql, &[]).await.unwrap();
+    let mut stream = alice.do_get(ticket(&found)).await.unwrap();
+    assert_eq!(stream.by_ref().try_collect::<Vec<_>>().await.unwrap(), []);
+    assert_eq!(stream.schema().unwrap().fields().len(), 2);
+    assert_eq!(gateway.ledger().await.len(), 7);
+    gateway.put_user("alice", "sales", &[], &[("region", "eu")]);
+    let bitten = eventually(Duration::from_secs(5), || async { get(&gateway, "alice", ticket(&found)).await.is_err() });
+    assert!(bitten.await, "also to be told the columns");
+    assert_eq!(get(&gateway, "alice", ticket(&found)).await.unwrap_err().code(), Code::PermissionDenied);
+
+    let many: Vec<i64> = (0..1001).collect();
+    let error = bound(&mut bob, sql, &many).await.unwrap_err();
+    assert!(error.code() == Code::InvalidArgument && error.message().contains("more than 1000 rows"), "{error}");
+    let found = bound(&mut bob, "SELECT $1::bigint AS a", &many[..100]).await.unwrap();
+    let rows: Vec<RecordBatch> = bob.do_get(ticket(&found)).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(numbers(&rows), many[..100]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_execution_ends_by_deadline_and_by_cancellation_like_the_first() {
+    let gateway = shop().start().await;
+    let (mut client, login) = plain(&gateway, "alice").await;
+    let mut alice = gateway.flight("alice").await;
+    let found = bound(&mut alice, &format!("{ENDLESS} WHERE a.order_id < $1"), &[0, 1000, 0]).await.unwrap();
+    let mut request = with(&login, ticket(&found));
+    request.metadata_mut().insert("grpc-timeout", "2S".parse().unwrap());
+    let read = async { client.do_get(request).await?.into_inner().try_collect::<Vec<_>>().await };
+    let error = tokio::time::timeout(Duration::from_secs(30), read).await.expect("it ends").unwrap_err();
+    assert!(matches!(error.code(), Code::DeadlineExceeded | Code::Cancelled), "{error}");
+
+    let running = tokio::spawn({
+        let (mut client, request) = (client.clone(), with(&login, ticket(&found)));
+        async move { client.do_get(request).await?.into_inner().try_collect::<Vec<_>>().await }
+    });
+    let outcomes = || async { gateway.ledger().await.into_iter().map(|usage| usage.outcome).collect::<Vec<_>>() };
+    assert!(eventually(Duration::from_secs(20), || async { outcomes().await.len() == 3 }).await, "the first of its rows is settled");
+    let mut answers =
+        client.do_action(with(&login, Action::new("CancelFlightInfo", CancelFlightInfoRequest::new(found).encode_to_vec()))).await.unwrap();
+    let answer = CancelFlightInfoResult::decode(answers.get_mut().message().await.unwrap().unwrap().body).unwrap();
+    assert_eq!(answer.status, CancelStatus::Cancelled as i32);
+    assert_eq!(running.await.unwrap().unwrap_err().code(), Code::Cancelled);
+    assert!(eventually(Duration::from_secs(10), || async { outcomes().await.len() == 4 }).await);
+    assert_eq!(outcomes().await, ["completed", "cancelled", "completed", "cancelled"], "the third row was never begun");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_that_claim_to_be_huge_when_unpacked_are_refused() {
+    let gateway = shop().start().await;
+    let mut alice = gateway.flight("alice").await;
+    let (mut client, login) = plain(&gateway, "alice").await;
+    let prepared = ActionCreatePreparedStatementRequest { query: "SELECT $1::text AS a".to_owned(), transaction_id: None };
+    let action = Action::new("CreatePreparedStatement", prepared.as_any().encode_to_vec());
+    let body = client.do_action(with(&login, action)).await.unwrap().into_inner().message().await.unwrap().unwrap().body;
+    let prepared: ActionCreatePreparedStatementResult = Any::decode(body).unwrap().unpack().unwrap().unwrap();
+    let rows = RecordBatch::try_from_iter([("$1", Arc::new(StringArray::from(vec!["x".repeat(1000)])) as ArrayRef)]).unwrap();
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::ZSTD)).unwrap();
+    let encoder = FlightDataEncoderBuilder::new().with_options(options).build(futures::stream::iter([Ok(rows)]));
+    let mut messages: Vec<FlightData> = encoder.try_collect().await.unwrap();
+    let command = CommandPreparedStatementQuery { prepared_statement_handle: prepared.prepared_statement_handle };
+    messages[0].flight_descriptor = Some(FlightDescriptor::new_cmd(command.as_any().encode_to_vec()));
+    // The length of the values, which comes before them: a petabyte.
+    let mut body = messages[1].data_body.to_vec();
+    let at = body.windows(8).rposition(|bytes| bytes == 1000_i64.to_le_bytes()).expect("the values' length is in the body");
+    body[at..at + 8].copy_from_slice(&(1_i64 << 50).to_le_bytes());
+    messages[1].data_body = body.into();
+    let error = client.do_put(with(&login, futures::stream::iter(messages))).await.map(drop).unwrap_err();
+    assert!(error.code() == Code::Unimplemented && error.message().contains("compressed"), "{error}");
+    assert_eq!(numbers(&read(&mut alice, "SELECT 1::bigint").await.unwrap()), [1], "the gateway lives");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

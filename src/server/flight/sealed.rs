@@ -30,7 +30,7 @@ pub(super) struct Statement {
     /// SQL, one statement.
     #[prost(string, tag = "1")]
     pub(super) sql: String,
-    /// One row as an Arrow IPC stream; empty where nothing was bound.
+    /// Rows as an Arrow IPC stream, one for each execution; empty where nothing was bound.
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) parameters: Bytes,
     /// Settings by name.

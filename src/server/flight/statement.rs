@@ -15,13 +15,12 @@ use arrow_flight::error::FlightError;
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
-use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -30,6 +29,7 @@ use crate::query::{Kind, MeteredRows, Notice, Parsed, Session};
 
 use super::cancel::RunningGuard;
 use super::login::Caller;
+use super::prepared::Bound;
 use super::sealed::{Nonce, Statement};
 use super::{Flight, columns, fault, prepared};
 
@@ -60,15 +60,27 @@ pub(super) struct Answer {
     pub(super) settings: Option<BTreeMap<String, String>>,
 }
 
-/// A result under way. Dropped with its stream, which settles the query as cancelled.
+/// One query's rows under way. Dropped with its stream, which settles the query as cancelled.
 struct Sending {
     rows: MeteredRows,
     schema: SchemaRef,
     deadline: Option<Instant>,
     ending: CancellationToken,
-    _session: Session,
+}
+
+/// The executions of a statement, one for each row of its parameters, one after the other. Each is a query of its own: authorised when its
+/// turn comes, with its own slot and its own line in the ledger. So the bill is that of as many calls, and a revoked grant bites between two.
+struct Executions {
+    flight: Flight,
+    session: Session,
+    parsed: Parsed,
+    bound: Bound,
+    next: usize,
+    options: IpcWriteOptions,
+    deadline: Option<Instant>,
+    cancel: CancellationToken,
     _running: RunningGuard,
-    _cancel_when_dropped: tokio_util::sync::DropGuard,
+    _cancel_when_dropped: DropGuard,
 }
 
 impl Flight {
@@ -83,8 +95,7 @@ impl Flight {
                 return Ok(Described { parameters: Vec::new(), schema: None, settings: Some(settings) });
             }
         }
-        let bound = prepared::decode(&statement.parameters)?;
-        let types: Vec<Option<DataType>> = bound.iter().map(known_type).collect();
+        let types = prepared::decode(&statement.parameters)?.types();
         let description = self.door.gateway.describe(&session, &parsed, &types).await?;
         let schema = columns::result_schema(&description.schema);
         Ok(Described { parameters: description.parameters, schema: Some(schema), settings: None })
@@ -101,23 +112,28 @@ impl Flight {
             return Ok(Answer { data, settings: Some(settings) });
         }
         let options = written(&session)?;
+        let bound = prepared::decode(&statement.parameters)?;
         let cancel = self.door.ending.child_token();
-        let cancel_when_dropped = cancel.clone().drop_guard();
-        let running = self.running.enter(nonce, cancel.clone());
-        let parameters = prepared::decode(&statement.parameters)?;
-        let rows = self.door.gateway.run(&session, &parsed, &parameters, cancel).await.map_err(|fault| self.explain(fault))?;
-        let schema = columns::result_schema(rows.schema());
-        let told = told(&rows);
-        let sending = Sending {
-            rows,
-            schema: Arc::clone(&schema),
+        let mut executions = Executions {
+            flight: self.clone(),
+            session,
+            parsed,
+            bound,
+            next: 0,
+            options,
             deadline,
-            ending: self.door.ending.clone(),
-            _session: session,
-            _running: running,
-            _cancel_when_dropped: cancel_when_dropped,
+            _cancel_when_dropped: cancel.clone().drop_guard(),
+            _running: self.running.enter(nonce, cancel.clone()),
+            cancel,
         };
-        Ok(Answer { data: ahead(encode(&schema, told, options, sending.batches())), settings: None })
+        let Some(rows) = executions.start().await? else {
+            let schema = self.describe(caller, statement).await?.schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+            let data = encode(&schema, Bytes::new(), IpcWriteOptions::default(), stream::empty().boxed());
+            return Ok(Answer { data, settings: None });
+        };
+        let schema = columns::result_schema(rows.schema());
+        let first = executions.send(rows, &schema);
+        Ok(Answer { data: ahead(executions.results(first, schema)), settings: None })
     }
 
     /// Runs a statement that gives no rows: the settings after it.
@@ -144,11 +160,6 @@ impl Flight {
             (Some(_), Some(_)) => Err(Fault::new(ErrorKind::Syntax, "cannot run more than one statement in one call")),
         }
     }
-
-    /// A query that was cancelled because the gateway ends says so.
-    fn explain(&self, fault: Fault) -> Fault {
-        explain(&self.door.ending, fault)
-    }
 }
 
 impl Sending {
@@ -174,6 +185,60 @@ impl Sending {
         let batch = next?.map_err(|fault| explain(&self.ending, fault));
         let plain = batch.and_then(|batch| columns::plain_batch(&batch, &self.schema).map_err(Fault::internal));
         Some(plain.map_err(fault::status))
+    }
+}
+
+impl Executions {
+    /// Runs the statement with the next row of parameters; `None` after the last.
+    async fn start(&mut self) -> Result<Option<MeteredRows>> {
+        if self.next == self.bound.executions() {
+            return Ok(None);
+        }
+        let parameters = self.bound.values(self.next)?;
+        self.next += 1;
+        let running = self.flight.door.gateway.run(&self.session, &self.parsed, &parameters, self.cancel.clone());
+        running.await.map(Some).map_err(|fault| explain(&self.flight.door.ending, fault))
+    }
+
+    /// One query's rows as messages, the schema first.
+    fn send(&self, rows: MeteredRows, schema: &SchemaRef) -> DataStream {
+        let told = told(&rows);
+        let ending = self.flight.door.ending.clone();
+        let sending = Sending { rows, schema: Arc::clone(schema), deadline: self.deadline, ending };
+        encode(schema, told, self.options.clone(), sending.batches())
+    }
+
+    /// The messages of the next query. What it gives has the columns of the first, which are announced already.
+    async fn following(&mut self, schema: &SchemaRef) -> Result<Option<DataStream>, Status> {
+        let deadline = self.deadline;
+        let started = match deadline {
+            None => self.start().await,
+            Some(deadline) => tokio::time::timeout_at(deadline, self.start()).await.map_err(|_| fault::deadline())?,
+        };
+        let Some(rows) = started.map_err(fault::status)? else { return Ok(None) };
+        if columns::result_schema(rows.schema()) != *schema {
+            let fault = Fault::new(ErrorKind::NotInState, "columns of the result changed between two rows of parameters");
+            return Err(fault::status(fault.with_hint("Run the statement again.")));
+        }
+        Ok(Some(self.send(rows, schema).skip(1).boxed()))
+    }
+
+    /// All results as one, of which `first` is the first.
+    fn results(self, first: DataStream, schema: SchemaRef) -> DataStream {
+        stream::unfold(Some((first, self, schema)), |state| async {
+            let (mut current, mut executions, schema) = state?;
+            loop {
+                if let Some(message) = current.next().await {
+                    let state = message.is_ok().then_some((current, executions, schema));
+                    return Some((message, state));
+                }
+                match executions.following(&schema).await {
+                    Ok(next) => current = next?,
+                    Err(status) => return Some((Err(status), None)),
+                }
+            }
+        })
+        .boxed()
     }
 }
 
@@ -255,14 +320,7 @@ fn notice(notice: &Notice) -> serde_json::Value {
     json!({ "message": notice.message, "detail": notice.detail, "hint": notice.hint })
 }
 
-/// The type of a bound value; an untyped NULL has none.
-fn known_type(value: &ScalarValue) -> Option<DataType> {
-    match value.data_type() {
-        DataType::Null => None,
-        known => Some(known),
-    }
-}
-
+/// A query that was cancelled because the gateway ends says so.
 fn explain(ending: &CancellationToken, fault: Fault) -> Fault {
     if ending.is_cancelled() && fault.kind() == ErrorKind::Cancelled { fault::shutting_down() } else { fault }
 }
