@@ -141,7 +141,7 @@ impl Flight {
         Ok(response)
     }
 
-    /// One endpoint, here, and no counts.
+    /// One endpoint, here (`docs/decisions/0005-one-endpoint.md`), and no counts.
     fn info(&self, caller: &Caller, descriptor: FlightDescriptor, schema: Bytes, asked: Asked) -> Result<FlightInfo> {
         let ticket = sealed::ticket(&self.door.identity, &caller.principal.name, asked.into_request())?;
         Ok(FlightInfo {
