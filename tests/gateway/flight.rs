@@ -14,10 +14,10 @@ use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::{
-    ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any, CommandGetCrossReference, CommandGetDbSchemas,
-    CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetTables, CommandGetXdbcTypeInfo,
-    CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, SqlInfo, SqlSupportedGroupBy, SqlSupportedSubqueries,
-    SqlSupportedUnions, XdbcDataType,
+    ActionCancelQueryRequest, ActionCancelQueryResult, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult, Any,
+    CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandStatementQuery, ProstMessageExt, SqlInfo, SqlSupportedGroupBy,
+    SqlSupportedSubqueries, SqlSupportedUnions, XdbcDataType,
 };
 use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightData, FlightDescriptor, FlightEndpoint,
@@ -185,7 +185,10 @@ async fn what_is_announced_is_what_is_sent() {
         let sent = Schema::try_from(&stream.message().await.unwrap().unwrap()).unwrap();
         assert_eq!(announced, sent, "{sql}");
         assert_eq!(described, sent, "{sql}");
-        assert_eq!(polled.info.unwrap().try_decode_schema().unwrap(), sent, "{sql}");
+        assert!(polled.flight_descriptor.is_none() && polled.progress == Some(1.0), "there is nothing more to wait for");
+        let polled = polled.info.unwrap();
+        assert!(get(&gateway, "alice", ticket(&polled)).await.is_ok(), "{sql}");
+        assert_eq!(polled.try_decode_schema().unwrap(), sent, "{sql}");
         assert!(sent.fields().iter().all(|field| !matches!(field.data_type(), DataType::Utf8View | DataType::Dictionary(..))));
     }
 }
@@ -663,6 +666,11 @@ async fn a_result_under_way_can_be_cancelled_by_its_reader_only() {
     assert!(eventually(Duration::from_secs(10), || cancel(client.clone(), login.clone())).await);
     let error = running.await.unwrap().unwrap_err();
     assert!(error.code() == Code::Cancelled && error.message().contains("57014"), "{error}");
+    // By its older name too, when it is over.
+    let body = ActionCancelQueryRequest { info: endless.encode_to_vec().into() }.as_any().encode_to_vec();
+    let mut answers = client.do_action(with(&login, Action::new("CancelQuery", body))).await.unwrap().into_inner();
+    let answer: ActionCancelQueryResult = Any::decode(answers.message().await.unwrap().unwrap().body).unwrap().unpack().unwrap().unwrap();
+    assert_eq!(answer.result, CancelStatus::NotCancellable as i32);
     assert!(client.list_actions(with(&login, Empty {})).await.is_ok(), "the connection goes on");
 }
 
