@@ -84,6 +84,7 @@ static DECLARATIONS: &[Declaration] = &[
     declare("lock_timeout", "0", Check::Duration, "Has no effect: readers take no locks."),
     declare("max_identifier_length", "63", Check::Fixed, "Shows the maximum identifier length."),
     declare("max_index_keys", "32", Check::Fixed, "Shows the maximum number of index keys."),
+    declare("meshgate.compression", "none", Check::OneOf(&["none", "lz4", "zstd"]), "Sets how results over Flight are compressed."),
     declare("meshgate.max_scan_bytes", "", Check::Bytes, "Sets how many bytes one query may scan; empty is no limit."),
     declare("meshgate.max_staleness", "", Check::Duration, "Sets how old a product's data may be; empty is no limit."),
     declare("meshgate.purpose", "", Check::Any, "Declares why this session reads."),
@@ -266,6 +267,11 @@ impl Settings {
     /// How old data may be.
     pub(crate) fn max_staleness(&self) -> Option<Duration> {
         parse_duration(&self.text("meshgate.max_staleness"))
+    }
+
+    /// How results over Flight are compressed: `none`, `lz4` or `zstd`.
+    pub(crate) fn compression(&self) -> String {
+        self.text("meshgate.compression")
     }
 
     /// Whether governed data may be answered from (`row_security`).

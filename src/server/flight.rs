@@ -13,6 +13,7 @@ mod cancel;
 mod columns;
 mod connection;
 mod fault;
+mod gzip;
 mod login;
 mod metadata;
 mod prepared;
@@ -28,12 +29,14 @@ use std::time::Duration;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
 
 use crate::server::Door;
 
 use self::cancel::Running;
 use self::connection::Acceptor;
+use self::gzip::Gzip;
 
 /// The only catalog.
 const CATALOG: &str = "mesh";
@@ -66,12 +69,17 @@ pub async fn serve(listener: TcpListener, door: Door) -> io::Result<()> {
     let _cut_when_dropped = cut.clone().drop_guard();
     let incoming = Acceptor::start(listener, &door, &cut);
     let flight = Flight { door: door.clone(), running: Running::default() };
+    // Bound by its size unpacked.
+    let service = FlightServiceServer::new(flight)
+        .max_decoding_message_size(MAX_REQUEST)
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip);
     let server = Server::builder()
         .max_concurrent_streams(Some(MAX_STREAMS))
         .http2_max_header_list_size(Some(MAX_HEADERS))
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .add_service(FlightServiceServer::new(flight).max_decoding_message_size(MAX_REQUEST))
+        .add_service(Gzip(service))
         .serve_with_incoming_shutdown(incoming, door.draining.clone().cancelled_owned());
     let cutter = async {
         door.ending.cancelled().await;

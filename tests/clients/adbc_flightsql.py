@@ -6,6 +6,7 @@ import time
 import warnings
 
 import adbc_driver_flightsql.dbapi as flightsql
+import pyarrow
 
 from mesh import FRAUD, PASSWORD, check, check_fraud, check_personas, flight_uri, passed, same
 
@@ -56,6 +57,15 @@ with connect("claims_engineer") as connection, connection.cursor() as cursor:
     cursor.execute("SELECT CAST($1 AS BIGINT), CAST($2 AS VARCHAR)", (None, "ä'"))
     same(cursor.fetchall(), [(None, "ä'")], "NULL keeps its place")
 
+    # A row of parameters for each execution, in one stream.
+    claims = table.slice(0, 3).column("claim_id").to_pylist()
+    for asked, answer in [(claims[::-1], claims[::-1]), ([claims[0], -1, claims[0]], [claims[0]] * 2), ([], [])]:
+        cursor.adbc_prepare("SELECT claim_id FROM claims.claims_enriched WHERE claim_id = $1")
+        cursor.adbc_statement.bind_stream(pyarrow.table({"$1": pyarrow.array(asked, pyarrow.int64())}).to_reader())
+        stream, _ = cursor.adbc_statement.execute_query()
+        found = pyarrow.RecordBatchReader._import_from_c(stream.address).read_all()
+        same((found.schema.names, found.column(0).to_pylist()), (["claim_id"], answer), "each row of parameters is executed, in order")
+
     # Listings.
     objects = connection.adbc_get_objects(depth="columns").read_all().to_pylist()
     listed = {
@@ -102,4 +112,4 @@ with connect("claims_engineer") as connection, connection.cursor() as cursor:
     except flightsql.Error as error:
         check(time.monotonic() - started < 20, f"a cancelled query ends: {error}")
     same(rows("claims_engineer", "SELECT 1"), [(1,)], "and the door goes on")
-passed("ADBC for Flight SQL", importlib.metadata.version("adbc-driver-flightsql"), "login, statements, twelve parameters, listings, sessions, cancel, codes", cannot="adbc_ingest: a write")
+passed("ADBC for Flight SQL", importlib.metadata.version("adbc-driver-flightsql"), "login, statements, twelve parameters, many rows of them, listings, sessions, cancel, codes", cannot="adbc_ingest: a write")

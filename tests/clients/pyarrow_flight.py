@@ -1,5 +1,6 @@
 """pyarrow.flight: plain Flight with SQL as the command, tickets, and what each reader sees."""
 
+import datetime
 import json
 
 import pyarrow
@@ -46,6 +47,11 @@ def refused(work, promise: str) -> str:
     raise SystemExit(f"not kept: {promise}")
 
 
+def varint(number: int) -> bytes:
+    """As protocol buffers write lengths."""
+    return bytes([number]) if number < 128 else bytes([number % 128 + 128]) + varint(number // 128)
+
+
 check_personas(rows, refusal)
 check_fraud(rows("claims_engineer", FRAUD))
 
@@ -68,6 +74,25 @@ same(whole.num_rows, counted, "a path gives the whole table")
 listed = {tuple(part.decode() for part in found.descriptor.path) for found in reader.client.list_flights(options=reader.options())}
 check(("claims", "fraud_signals") in listed and ("finance", "premium_ledger") not in listed, "flights are listed by what may be read")
 
+# Compressed for those who ask, and the same.
+plain = reader.get(info).read_all()
+for word in ["zstd", "lz4"]:
+    same(reader.get(info, **{"x-meshgate-compression": word}).read_all(), plain, f"a result in {word} is the same result")
+check("22023" in refused(lambda: reader.get(info, **{"x-meshgate-compression": "brotli"}).read_all(), "an unknown codec is refused"), "and says so")
+zipping = flight.connect(flight_uri(), generic_options=[("grpc.default_compression_algorithm", 2), ("grpc.default_compression_level", 2)])
+options = flight.FlightCallOptions(headers=[zipping.authenticate_basic_token("claims_engineer", PASSWORD)])
+zipped = zipping.get_flight_info(flight.FlightDescriptor.for_command(b"SELECT claim_id FROM claims.claims_enriched"), options)
+same(zipping.do_get(zipped.endpoints[0].ticket, options).read_all().num_rows, plain.num_rows, "a channel that compresses with gzip reads")
+
+# Tickets expire, and are renewed.
+endpoint = info.endpoints[0]
+left = (endpoint.expiration_time.as_py() - datetime.datetime.now(datetime.timezone.utc)).total_seconds()
+check(600 < left <= 900, f"a ticket says until when it is good: {left}")
+request = b"\x0a" + varint(len(endpoint.serialize())) + endpoint.serialize()
+renewed = flight.FlightEndpoint.deserialize(next(iter(reader.client.do_action(("RenewFlightEndpoint", request), reader.options()))).body.to_pybytes())
+check(renewed.expiration_time.as_py() >= endpoint.expiration_time.as_py(), "a renewed ticket is good for no less")
+same(reader.client.do_get(renewed.ticket, reader.options()).read_all().num_rows, plain.num_rows, "and for the same rows")
+
 # Tickets: nobody else's, not edited, authorised when used.
 other = Reader("customer_steward")
 check("not valid" in refused(lambda: other.get(info).read_all(), "a ticket works for its reader only"), "and says so")
@@ -87,4 +112,4 @@ limited = refused(
     "a scan limit is kept",
 )
 check("53400" in limited, f"and says so: {limited}")
-passed("pyarrow.flight", pyarrow.__version__, "SQL as command, paths, tickets, list_flights, headers", cannot="do_put: a write")
+passed("pyarrow.flight", pyarrow.__version__, "SQL as command, paths, tickets and their renewal, list_flights, headers, compression", cannot="do_put: a write")

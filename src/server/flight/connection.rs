@@ -146,7 +146,8 @@ impl Login {
         }
     }
 
-    fn is_done(&self) -> bool {
+    /// Whether somebody has logged in.
+    pub(super) fn is_done(&self) -> bool {
         self.done.load(Ordering::Acquire)
     }
 }

@@ -30,7 +30,7 @@ pub(super) struct Statement {
     /// SQL, one statement.
     #[prost(string, tag = "1")]
     pub(super) sql: String,
-    /// One row as an Arrow IPC stream; empty where nothing was bound.
+    /// Rows as an Arrow IPC stream, one for each execution; empty where nothing was bound.
     #[prost(bytes = "bytes", tag = "2")]
     pub(super) parameters: Bytes,
     /// Settings by name.
@@ -77,9 +77,31 @@ const TICKET: &str = "flight-ticket";
 const HANDLE: &str = "flight-handle";
 const SESSION: &str = "flight-session";
 
+/// A ticket, and until when it is good.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    /// As it travels.
+    pub(super) ticket: Bytes,
+    /// Seconds since 1970.
+    pub(super) expires_at: i64,
+}
+
 /// A new ticket for `principal`.
-pub(super) fn ticket(identity: &Identity, principal: &PrincipalName, request: Request) -> Result<Bytes> {
-    bounded(identity.seal(TICKET, &envelope(principal, request, now() + TICKET_LIFE)))
+pub(super) fn ticket(identity: &Identity, principal: &PrincipalName, request: Request) -> Result<Sealed> {
+    ticket_as(identity, principal, Nonce(rand::random()), request)
+}
+
+/// The same ticket with all its time before it again, if it is `principal`'s and has not expired. It keeps its nonce, so that what is under way
+/// for the old one can be cancelled by the new one, and the other way round.
+pub(super) fn renewed(identity: &Identity, principal: &PrincipalName, sealed: &[u8]) -> Result<Sealed> {
+    let (nonce, request) = open_ticket(identity, principal, sealed)?;
+    ticket_as(identity, principal, nonce, request)
+}
+
+fn ticket_as(identity: &Identity, principal: &PrincipalName, nonce: Nonce, request: Request) -> Result<Sealed> {
+    let expires_at = now() + TICKET_LIFE;
+    let ticket = bounded(identity.seal(TICKET, &envelope(principal, nonce, request, expires_at)))?;
+    Ok(Sealed { ticket, expires_at })
 }
 
 /// What a ticket asks for, if it is `principal`'s.
@@ -96,7 +118,7 @@ pub(super) fn ticket_nonce(identity: &Identity, principal: &PrincipalName, seale
 
 /// A prepared statement for `principal`.
 pub(super) fn handle(identity: &Identity, principal: &PrincipalName, statement: Statement) -> Result<Bytes> {
-    bounded(identity.seal(HANDLE, &envelope(principal, Request::Statement(statement), 0)))
+    bounded(identity.seal(HANDLE, &envelope(principal, Nonce(rand::random()), Request::Statement(statement), 0)))
 }
 
 /// The statement of a handle, if it is `principal`'s.
@@ -129,9 +151,8 @@ fn bounded(sealed: Vec<u8>) -> Result<Bytes> {
     Ok(sealed.into())
 }
 
-fn envelope(principal: &PrincipalName, request: Request, expires_at: i64) -> Vec<u8> {
-    let nonce = rand::random::<[u8; 16]>().to_vec();
-    Envelope { principal: principal.as_str().to_owned(), expires_at, nonce, request: Some(request) }.encode_to_vec()
+fn envelope(principal: &PrincipalName, nonce: Nonce, request: Request, expires_at: i64) -> Vec<u8> {
+    Envelope { principal: principal.as_str().to_owned(), expires_at, nonce: nonce.0.to_vec(), request: Some(request) }.encode_to_vec()
 }
 
 fn check_ticket(payload: &[u8], principal: &PrincipalName, now: i64) -> Result<(Nonce, Request)> {
@@ -170,6 +191,8 @@ fn now() -> i64 {
 mod tests {
     use super::*;
 
+    const NONCE: Nonce = Nonce([7; 16]);
+
     fn alice() -> PrincipalName {
         PrincipalName::new("alice")
     }
@@ -184,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_ticket_gives_back_its_request_until_it_expires() {
-        let payload = envelope(&alice(), Request::Statement(select()), 1000);
+        let payload = envelope(&alice(), NONCE, Request::Statement(select()), 1000);
         assert_eq!(check_ticket(&payload, &alice(), 999).unwrap().1, Request::Statement(select()));
         let expired = check_ticket(&payload, &alice(), 1000).unwrap_err();
         assert_eq!((expired.kind(), expired.message()), (ErrorKind::Denied, "ticket has expired"));
@@ -192,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_ticket_of_somebody_else_looks_like_a_made_up_one() {
-        let payload = envelope(&alice(), Request::Command(Bytes::from_static(b"x")), 1000);
+        let payload = envelope(&alice(), NONCE, Request::Command(Bytes::from_static(b"x")), 1000);
         let stolen = check_ticket(&payload, &PrincipalName::new("bob"), 0).unwrap_err();
         let made_up = check_ticket(b"nonsense", &alice(), 0).unwrap_err();
         assert_eq!((stolen.kind(), stolen.message(), stolen.hint()), (made_up.kind(), made_up.message(), made_up.hint()));
@@ -200,20 +223,38 @@ mod tests {
 
     #[test]
     fn two_tickets_for_the_same_request_differ() {
-        let request = || Request::Statement(select());
-        let first = check_ticket(&envelope(&alice(), request(), 9), &alice(), 0).unwrap().0;
-        let second = check_ticket(&envelope(&alice(), request(), 9), &alice(), 0).unwrap().0;
-        assert_ne!(first, second);
+        let identity = Identity::for_test("users: []\n");
+        let nonce = || {
+            let sealed = ticket(&identity, &alice(), Request::Statement(select())).unwrap();
+            open_ticket(&identity, &alice(), &sealed.ticket).unwrap().0
+        };
+        assert_ne!(nonce(), nonce());
+    }
+
+    #[test]
+    fn a_ticket_is_renewed_for_its_owner_as_long_as_it_is_good() {
+        let identity = Identity::for_test("users: []\n");
+        let sealed = |expires_at| identity.seal(TICKET, &envelope(&alice(), NONCE, Request::Statement(select()), expires_at));
+        let (old, before) = (sealed(now() + 60), now());
+        let new = renewed(&identity, &alice(), &old).unwrap();
+        assert!((before + TICKET_LIFE..=now() + TICKET_LIFE).contains(&new.expires_at));
+        assert_eq!(open_ticket(&identity, &alice(), &new.ticket).unwrap(), (NONCE, Request::Statement(select())));
+        let stored = Envelope::decode(unseal(&identity, TICKET, &new.ticket).unwrap().as_slice()).unwrap();
+        assert_eq!(stored.expires_at, new.expires_at, "what is announced is what is sealed");
+        assert_eq!(renewed(&identity, &alice(), &sealed(now() - 1)).unwrap_err().message(), "ticket has expired");
+        assert_eq!(renewed(&identity, &PrincipalName::new("bob"), &old).unwrap_err().message(), "ticket is not valid");
+        let handle = handle(&identity, &alice(), select()).unwrap();
+        assert_eq!(renewed(&identity, &alice(), &handle).unwrap_err().message(), "ticket is not valid");
     }
 
     #[test]
     fn a_handle_works_for_its_maker_only() {
-        let payload = envelope(&alice(), Request::Statement(select()), 0);
+        let payload = envelope(&alice(), NONCE, Request::Statement(select()), 0);
         assert_eq!(check_handle(&payload, &alice()).unwrap(), select());
         for (payload, who) in [(payload.as_slice(), "bob"), (b"nonsense".as_slice(), "alice"), (b"".as_slice(), "alice")] {
             assert_eq!(check_handle(payload, &PrincipalName::new(who)).unwrap_err().kind(), ErrorKind::UndefinedStatement);
         }
-        let command = envelope(&alice(), Request::Command(Bytes::new()), 0);
+        let command = envelope(&alice(), NONCE, Request::Command(Bytes::new()), 0);
         assert_eq!(check_handle(&command, &alice()).unwrap_err().kind(), ErrorKind::UndefinedStatement);
     }
 }

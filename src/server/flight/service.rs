@@ -11,12 +11,14 @@ use arrow_flight::sql::{
 };
 use arrow_flight::{
     Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightData, FlightDescriptor,
-    FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult, Result as ActionResult, SchemaResult, Ticket,
+    FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, PollInfo, PutResult, RenewFlightEndpointRequest,
+    Result as ActionResult, SchemaResult, Ticket,
 };
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
+use prost_types::Timestamp;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -25,15 +27,16 @@ use crate::error::{ErrorKind, Fault, Result};
 use super::asked::{self, Asked, Meaning};
 use super::login::Caller;
 use super::prepared::schema_message;
-use super::sealed::{self, Statement};
+use super::sealed::{self, Sealed, Statement};
 use super::session::SetOptions;
 use super::{Flight, fault, metadata, statement};
 
 /// The actions that are served, with what they do.
-const ACTIONS: [(&str, &str); 7] = [
+const ACTIONS: [(&str, &str); 8] = [
     ("CreatePreparedStatement", "Prepares a statement: ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult."),
     ("ClosePreparedStatement", "Ends the use of a prepared statement: ActionClosePreparedStatementRequest, nothing."),
     ("CancelFlightInfo", "Cancels the results under way for a flight: CancelFlightInfoRequest, CancelFlightInfoResult."),
+    ("RenewFlightEndpoint", "Gives an endpoint's ticket more time: RenewFlightEndpointRequest, FlightEndpoint."),
     ("CancelQuery", "The same by its older name: ActionCancelQueryRequest, ActionCancelQueryResult."),
     ("SetSessionOptions", "Changes the session's settings: SetSessionOptionsRequest, SetSessionOptionsResult."),
     ("GetSessionOptions", "Shows the session's settings: GetSessionOptionsRequest, GetSessionOptionsResult."),
@@ -138,14 +141,13 @@ impl Flight {
         Ok(response)
     }
 
-    /// One endpoint, here, and no counts.
+    /// One endpoint, here (`docs/decisions/0005-one-endpoint.md`), and no counts.
     fn info(&self, caller: &Caller, descriptor: FlightDescriptor, schema: Bytes, asked: Asked) -> Result<FlightInfo> {
         let ticket = sealed::ticket(&self.door.identity, &caller.principal.name, asked.into_request())?;
-        let endpoint = FlightEndpoint { ticket: Some(Ticket { ticket }), ..FlightEndpoint::default() };
         Ok(FlightInfo {
             schema,
             flight_descriptor: Some(descriptor),
-            endpoint: vec![endpoint],
+            endpoint: vec![endpoint(ticket)],
             total_records: -1,
             total_bytes: -1,
             ordered: true,
@@ -183,7 +185,7 @@ impl Flight {
     async fn get(&self, caller: &Caller, headers: &MetadataMap, ticket: &[u8]) -> Result<Response<statement::DataStream>> {
         let (nonce, request) = sealed::open_ticket(&self.door.identity, &caller.principal.name, ticket)?;
         match Asked::from_request(request)? {
-            Asked::Listing(listing, _) => Ok(Response::new(Self::listed(self.list(caller, listing).await?))),
+            Asked::Listing(listing, _) => Ok(Response::new(self.listed(caller, self.list(caller, listing).await?)?)),
             Asked::Statement(mut statement) => {
                 statement.settings.extend(caller.settings());
                 let answer = self.run(caller, &statement, nonce, statement::deadline(headers)).await?;
@@ -243,6 +245,12 @@ impl Flight {
                     if self.cancel(caller, request.info.as_ref()) { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
                 Ok(answer(CancelFlightInfoResult { status: status as i32 }.encode_to_vec()))
             }
+            "RenewFlightEndpoint" => {
+                let request = RenewFlightEndpointRequest::decode(action.body).map_err(|_| malformed())?;
+                let old = request.endpoint.and_then(|endpoint| endpoint.ticket).ok_or_else(malformed)?;
+                let new = sealed::renewed(&self.door.identity, &caller.principal.name, &old.ticket)?;
+                Ok(answer(endpoint(new).encode_to_vec()))
+            }
             "CancelQuery" => {
                 let request: ActionCancelQueryRequest = unpacked(&action)?;
                 let info = FlightInfo::decode(request.info).map_err(|_| malformed())?;
@@ -279,6 +287,12 @@ impl Flight {
         let nonces = tickets.filter_map(|ticket| sealed::ticket_nonce(&self.door.identity, &caller.principal.name, &ticket.ticket));
         nonces.filter(|nonce| self.running.cancel(*nonce)).count() > 0
     }
+}
+
+/// The endpoint of a ticket: no location, which is where the flight info came from.
+fn endpoint(sealed: Sealed) -> FlightEndpoint {
+    let expiration_time = Some(Timestamp { seconds: sealed.expires_at, nanos: 0 });
+    FlightEndpoint { ticket: Some(Ticket { ticket: sealed.ticket }), expiration_time, ..FlightEndpoint::default() }
 }
 
 /// An action's body, which Flight SQL wraps in an `Any`.

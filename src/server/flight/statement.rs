@@ -12,14 +12,15 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::IpcWriteOptions;
 use bytes::Bytes;
-use datafusion::scalar::ScalarValue;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 use tonic::metadata::MetadataMap;
 
@@ -28,6 +29,7 @@ use crate::query::{Kind, MeteredRows, Notice, Parsed, Session};
 
 use super::cancel::RunningGuard;
 use super::login::Caller;
+use super::prepared::Bound;
 use super::sealed::{Nonce, Statement};
 use super::{Flight, columns, fault, prepared};
 
@@ -58,15 +60,27 @@ pub(super) struct Answer {
     pub(super) settings: Option<BTreeMap<String, String>>,
 }
 
-/// A result under way. Dropped with its stream, which settles the query as cancelled.
+/// One query's rows under way. Dropped with its stream, which settles the query as cancelled.
 struct Sending {
     rows: MeteredRows,
     schema: SchemaRef,
     deadline: Option<Instant>,
     ending: CancellationToken,
-    _session: Session,
+}
+
+/// The executions of a statement, one for each row of its parameters, one after the other. Each is a query of its own: authorised when its
+/// turn comes, with its own slot and its own line in the ledger. So the bill is that of as many calls, and a revoked grant bites between two.
+struct Executions {
+    flight: Flight,
+    session: Session,
+    parsed: Parsed,
+    bound: Bound,
+    next: usize,
+    options: IpcWriteOptions,
+    deadline: Option<Instant>,
+    cancel: CancellationToken,
     _running: RunningGuard,
-    _cancel_when_dropped: tokio_util::sync::DropGuard,
+    _cancel_when_dropped: DropGuard,
 }
 
 impl Flight {
@@ -81,8 +95,7 @@ impl Flight {
                 return Ok(Described { parameters: Vec::new(), schema: None, settings: Some(settings) });
             }
         }
-        let bound = prepared::decode(&statement.parameters)?;
-        let types: Vec<Option<DataType>> = bound.iter().map(known_type).collect();
+        let types = prepared::decode(&statement.parameters)?.types();
         let description = self.door.gateway.describe(&session, &parsed, &types).await?;
         let schema = columns::result_schema(&description.schema);
         Ok(Described { parameters: description.parameters, schema: Some(schema), settings: None })
@@ -95,28 +108,32 @@ impl Flight {
         let parsed = self.parse_one(&session, &statement.sql)?;
         if *parsed.kind() != Kind::Rows {
             let settings = self.changed_by(caller, parsed.kind())?.ok_or_else(|| unsuitable(parsed.kind()))?;
-            return Ok(Answer {
-                data: encode(&Arc::new(Schema::empty()), Bytes::new(), stream::empty().boxed()),
-                settings: Some(settings),
-            });
+            let data = encode(&Arc::new(Schema::empty()), Bytes::new(), IpcWriteOptions::default(), stream::empty().boxed());
+            return Ok(Answer { data, settings: Some(settings) });
         }
+        let options = written(&session)?;
+        let bound = prepared::decode(&statement.parameters)?;
         let cancel = self.door.ending.child_token();
-        let cancel_when_dropped = cancel.clone().drop_guard();
-        let running = self.running.enter(nonce, cancel.clone());
-        let parameters = prepared::decode(&statement.parameters)?;
-        let rows = self.door.gateway.run(&session, &parsed, &parameters, cancel).await.map_err(|fault| self.explain(fault))?;
-        let schema = columns::result_schema(rows.schema());
-        let told = told(&rows);
-        let sending = Sending {
-            rows,
-            schema: Arc::clone(&schema),
+        let mut executions = Executions {
+            flight: self.clone(),
+            session,
+            parsed,
+            bound,
+            next: 0,
+            options,
             deadline,
-            ending: self.door.ending.clone(),
-            _session: session,
-            _running: running,
-            _cancel_when_dropped: cancel_when_dropped,
+            _cancel_when_dropped: cancel.clone().drop_guard(),
+            _running: self.running.enter(nonce, cancel.clone()),
+            cancel,
         };
-        Ok(Answer { data: ahead(encode(&schema, told, sending.batches())), settings: None })
+        let Some(rows) = executions.start().await? else {
+            let schema = self.describe(caller, statement).await?.schema.unwrap_or_else(|| Arc::new(Schema::empty()));
+            let data = encode(&schema, Bytes::new(), IpcWriteOptions::default(), stream::empty().boxed());
+            return Ok(Answer { data, settings: None });
+        };
+        let schema = columns::result_schema(rows.schema());
+        let first = executions.send(rows, &schema);
+        Ok(Answer { data: ahead(executions.results(first, schema)), settings: None })
     }
 
     /// Runs a statement that gives no rows: the settings after it.
@@ -130,8 +147,9 @@ impl Flight {
     }
 
     /// A ready batch, as a result.
-    pub(super) fn listed(batch: RecordBatch) -> DataStream {
-        encode(&batch.schema(), Bytes::new(), stream::once(async { Ok(batch) }).boxed())
+    pub(super) fn listed(&self, caller: &Caller, batch: RecordBatch) -> Result<DataStream> {
+        let options = written(&self.open_session(caller, &caller.settings())?)?;
+        Ok(encode(&batch.schema(), Bytes::new(), options, stream::once(async { Ok(batch) }).boxed()))
     }
 
     fn parse_one(&self, session: &Session, sql: &str) -> Result<Parsed> {
@@ -141,11 +159,6 @@ impl Flight {
             (None, _) => Err(Fault::new(ErrorKind::Syntax, "statement is empty")),
             (Some(_), Some(_)) => Err(Fault::new(ErrorKind::Syntax, "cannot run more than one statement in one call")),
         }
-    }
-
-    /// A query that was cancelled because the gateway ends says so.
-    fn explain(&self, fault: Fault) -> Fault {
-        explain(&self.door.ending, fault)
     }
 }
 
@@ -175,11 +188,71 @@ impl Sending {
     }
 }
 
+impl Executions {
+    /// Runs the statement with the next row of parameters; `None` after the last.
+    async fn start(&mut self) -> Result<Option<MeteredRows>> {
+        if self.next == self.bound.executions() {
+            return Ok(None);
+        }
+        let parameters = self.bound.values(self.next)?;
+        self.next += 1;
+        let running = self.flight.door.gateway.run(&self.session, &self.parsed, &parameters, self.cancel.clone());
+        running.await.map(Some).map_err(|fault| explain(&self.flight.door.ending, fault))
+    }
+
+    /// One query's rows as messages, the schema first.
+    fn send(&self, rows: MeteredRows, schema: &SchemaRef) -> DataStream {
+        let told = told(&rows);
+        let ending = self.flight.door.ending.clone();
+        let sending = Sending { rows, schema: Arc::clone(schema), deadline: self.deadline, ending };
+        encode(schema, told, self.options.clone(), sending.batches())
+    }
+
+    /// The messages of the next query. What it gives has the columns of the first, which are announced already.
+    async fn following(&mut self, schema: &SchemaRef) -> Result<Option<DataStream>, Status> {
+        let deadline = self.deadline;
+        let started = match deadline {
+            None => self.start().await,
+            Some(deadline) => tokio::time::timeout_at(deadline, self.start()).await.map_err(|_| fault::deadline())?,
+        };
+        let Some(rows) = started.map_err(fault::status)? else { return Ok(None) };
+        if columns::result_schema(rows.schema()) != *schema {
+            let fault = Fault::new(ErrorKind::NotInState, "columns of the result changed between two rows of parameters");
+            return Err(fault::status(fault.with_hint("Run the statement again.")));
+        }
+        Ok(Some(self.send(rows, schema).skip(1).boxed()))
+    }
+
+    /// All results as one, of which `first` is the first.
+    fn results(self, first: DataStream, schema: SchemaRef) -> DataStream {
+        stream::unfold(Some((first, self, schema)), |state| async {
+            let (mut current, mut executions, schema) = state?;
+            loop {
+                if let Some(message) = current.next().await {
+                    let state = message.is_ok().then_some((current, executions, schema));
+                    return Some((message, state));
+                }
+                match executions.following(&schema).await {
+                    Ok(next) => current = next?,
+                    Err(status) => return Some((Err(status), None)),
+                }
+            }
+        })
+        .boxed()
+    }
+}
+
 /// Encodes batches of one schema: the schema first, even where there are no rows. `told` goes with the schema and, because some clients
 /// (pyarrow) show the metadata of rows only, with the first rows.
-fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<RecordBatch, FlightError>>) -> DataStream {
+fn encode(
+    schema: &SchemaRef,
+    told: Bytes,
+    options: IpcWriteOptions,
+    batches: BoxStream<'static, Result<RecordBatch, FlightError>>,
+) -> DataStream {
     let encoder = FlightDataEncoderBuilder::new()
         .with_schema(Arc::clone(schema))
+        .with_options(options)
         .with_max_flight_data_size(MESSAGE_SIZE)
         .with_metadata(told.clone())
         .build(batches);
@@ -191,6 +264,16 @@ fn encode(schema: &SchemaRef, told: Bytes, batches: BoxStream<'static, Result<Re
         Ok(message)
     });
     messages.boxed()
+}
+
+/// How results are written for a session: compressed where it asks for that. Every reader of Arrow knows both codecs.
+fn written(session: &Session) -> Result<IpcWriteOptions> {
+    let codec = match session.settings().compression().as_str() {
+        "lz4" => Some(CompressionType::LZ4_FRAME),
+        "zstd" => Some(CompressionType::ZSTD),
+        _ => None,
+    };
+    IpcWriteOptions::default().try_with_compression(codec).map_err(Fault::internal)
 }
 
 /// Runs a stream in a task of its own, so that what follows is read and encoded while what was encoded is sent. A panic there is an error
@@ -237,14 +320,7 @@ fn notice(notice: &Notice) -> serde_json::Value {
     json!({ "message": notice.message, "detail": notice.detail, "hint": notice.hint })
 }
 
-/// The type of a bound value; an untyped NULL has none.
-fn known_type(value: &ScalarValue) -> Option<DataType> {
-    match value.data_type() {
-        DataType::Null => None,
-        known => Some(known),
-    }
-}
-
+/// A query that was cancelled because the gateway ends says so.
 fn explain(ending: &CancellationToken, fault: Fault) -> Fault {
     if ending.is_cancelled() && fault.kind() == ErrorKind::Cancelled { fault::shutting_down() } else { fault }
 }
@@ -297,7 +373,8 @@ mod tests {
     #[tokio::test]
     async fn a_result_without_rows_still_has_its_schema_and_what_the_reader_is_told() {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
-        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), stream::empty().boxed()).try_collect().await.unwrap();
+        let data: Vec<_> =
+            encode(&schema, Bytes::from_static(b"told"), IpcWriteOptions::default(), stream::empty().boxed()).try_collect().await.unwrap();
         assert_eq!(data.len(), 1);
         assert_eq!(data[0].app_metadata, "told");
         assert_eq!(Schema::try_from(&data[0]).unwrap(), *schema);
@@ -308,7 +385,7 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
         let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(Int64Array::from_iter_values(0..2_000_000))]).unwrap();
         let batches = stream::iter([Ok(batch)]).boxed();
-        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), batches).try_collect().await.unwrap();
+        let data: Vec<_> = encode(&schema, Bytes::from_static(b"told"), IpcWriteOptions::default(), batches).try_collect().await.unwrap();
         assert!(data.len() > 8);
         assert!(data.iter().all(|message| message.data_body.len() < 4 << 20));
         let told: Vec<_> = data.iter().filter(|message| !message.app_metadata.is_empty()).collect();
@@ -329,7 +406,10 @@ mod tests {
     async fn a_fault_in_the_stream_keeps_its_code() {
         let schema = Arc::new(Schema::empty());
         let fault = FlightError::from(fault::status(Fault::new(ErrorKind::ScanLimit, "scan limit reached")));
-        let error = encode(&schema, Bytes::new(), stream::iter([Err(fault)]).boxed()).try_collect::<Vec<_>>().await.unwrap_err();
+        let error = encode(&schema, Bytes::new(), IpcWriteOptions::default(), stream::iter([Err(fault)]).boxed())
+            .try_collect::<Vec<_>>()
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), tonic::Code::ResourceExhausted);
         let error = encoding_failed(FlightError::Arrow(arrow::error::ArrowError::ComputeError("a cell".to_owned())));
         assert_eq!((error.code(), error.message()), (tonic::Code::Internal, "internal error (SQLSTATE XX000)"));
