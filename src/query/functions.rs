@@ -3,6 +3,14 @@
 //! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
 //! own replaces), and those that make large arrays of small arguments.
 
+mod calendar;
+mod format;
+mod own;
+mod planner;
+#[cfg(test)]
+mod tests;
+mod zone;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +20,7 @@ use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::catalog::TableFunction;
 use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, WindowUDF,
 };
@@ -266,7 +275,11 @@ const WINDOW: &[&str] =
     &["cume_dist", "dense_rank", "first_value", "lag", "last_value", "lead", "nth_value", "ntile", "percent_rank", "rank", "row_number"];
 
 /// PostgreSQL's names for functions that the engine calls otherwise.
-const ALIASES: &[(&str, &str)] = &[("ceiling", "ceil"), ("sign", "signum"), ("gen_random_uuid", "uuid")];
+const ALIASES: &[(&str, &str)] = &[
+    ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("gen_random_uuid", "uuid"),
+];
 
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
 const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
@@ -288,6 +301,10 @@ impl Functions {
             if let Some(function) = scalar.get(*name).cloned() {
                 scalar.insert((*alias).to_owned(), function);
             }
+        }
+        // Ours replace the engine's of the same name.
+        for function in own() {
+            scalar.extend(names(function.name(), function.aliases()).into_iter().map(|name| (name, Arc::clone(&function))));
         }
         Self {
             scalar,
@@ -335,6 +352,17 @@ impl Functions {
     pub(crate) fn for_the_optimiser(&self) -> Vec<Arc<AggregateUDF>> {
         self.aggregate.get("first_value").cloned().into_iter().collect()
     }
+}
+
+/// Functions of our own, with PostgreSQL's results.
+fn own() -> Vec<Arc<ScalarUDF>> {
+    [format::functions()].concat()
+}
+
+/// The planners of expressions that have a syntax of their own, with our functions.
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine takes them with the next change of query/plan.rs"))]
+pub(crate) fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    planner::planners(&own())
 }
 
 /// In order, so that of two equally near names the engine always suggests the same.
@@ -445,7 +473,7 @@ impl ScalarUDFImpl for Bounded {
 }
 
 #[cfg(test)]
-mod tests {
+mod reference {
     use super::*;
 
     /// `docs/sql.md`, from the lists above and the statements of [`super::super::parse`].
