@@ -5,10 +5,14 @@
 
 mod calendar;
 mod format;
+mod make;
 mod own;
+mod part;
 mod planner;
 #[cfg(test)]
 mod tests;
+mod trunc;
+mod units;
 mod zone;
 
 use std::collections::HashMap;
@@ -279,6 +283,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("ceiling", "ceil"),
     ("sign", "signum"),
     ("gen_random_uuid", "uuid"),
+    ("statement_timestamp", "now"),
+    ("transaction_timestamp", "now"),
 ];
 
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
@@ -356,7 +362,7 @@ impl Functions {
 
 /// Functions of our own, with PostgreSQL's results.
 fn own() -> Vec<Arc<ScalarUDF>> {
-    [format::functions()].concat()
+    [format::functions(), make::functions(), part::functions(), trunc::functions()].concat()
 }
 
 /// The planners of expressions that have a syntax of their own, with our functions.

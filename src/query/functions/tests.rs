@@ -92,3 +92,4 @@ pub(super) fn same_number(a: &str, b: &str) -> bool {
     }
 }
 
+mod moments;
