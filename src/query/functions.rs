@@ -6,11 +6,13 @@
 mod calendar;
 mod format;
 mod make;
+mod order;
 mod own;
 mod part;
 mod planner;
 #[cfg(test)]
 mod tests;
+mod text;
 mod trunc;
 mod units;
 mod zone;
@@ -285,7 +287,14 @@ const ALIASES: &[(&str, &str)] = &[
     ("gen_random_uuid", "uuid"),
     ("statement_timestamp", "now"),
     ("transaction_timestamp", "now"),
+    // PostgreSQL's are of every element, the engine's of the first.
+    ("array_remove", "array_remove_all"),
+    ("array_replace", "array_replace_all"),
+    ("regexp_matches", "regexp_match"),
 ];
+
+/// The same for aggregates.
+const AGGREGATE_ALIASES: &[(&str, &str)] = &[("every", "bool_and"), ("variance", "var_samp")];
 
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
 const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
@@ -312,9 +321,16 @@ impl Functions {
         for function in own() {
             scalar.extend(names(function.name(), function.aliases()).into_iter().map(|name| (name, Arc::clone(&function))));
         }
+        let mut aggregate = listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases()));
+        for (alias, name) in AGGREGATE_ALIASES {
+            if let Some(function) = aggregate.get(*name).cloned() {
+                aggregate.insert((*alias).to_owned(), function);
+            }
+        }
+        aggregate.extend(order::aggregates().into_iter().map(|function| (function.name().to_owned(), function)));
         Self {
             scalar,
-            aggregate: listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases())),
+            aggregate,
             window: listed(WINDOW, SessionStateDefaults::default_window_functions(), |f| names(f.name(), f.aliases())),
             table: HashMap::new(),
         }
@@ -362,7 +378,7 @@ impl Functions {
 
 /// Functions of our own, with PostgreSQL's results.
 fn own() -> Vec<Arc<ScalarUDF>> {
-    [format::functions(), make::functions(), part::functions(), trunc::functions()].concat()
+    [format::functions(), make::functions(), part::functions(), text::functions(), trunc::functions()].concat()
 }
 
 /// The planners of expressions that have a syntax of their own, with our functions.

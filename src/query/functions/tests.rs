@@ -93,3 +93,4 @@ pub(super) fn same_number(a: &str, b: &str) -> bool {
 }
 
 mod moments;
+mod others;
