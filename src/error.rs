@@ -50,10 +50,12 @@ pub enum ErrorKind {
     DivisionByZero,
     /// A text that is not a value of the type.
     InvalidText,
-    /// A text that is not a date or time.
+    /// A text that is no date or time, or a template of one that contradicts itself.
     InvalidDatetime,
-    /// A date or time with a field that is too large.
-    DatetimeRange,
+    /// A date or time that there is not.
+    DatetimeOverflow,
+    /// A regular expression that is none.
+    InvalidRegex,
     /// A binary value that is not one of the type.
     InvalidBinary,
     /// A value out of its type's range.
@@ -147,7 +149,8 @@ impl ErrorKind {
             Self::DivisionByZero => ("22012", Grpc::InvalidArgument, 400, "DIVISION_BY_ZERO"),
             Self::InvalidText => ("22P02", Grpc::InvalidArgument, 400, "INVALID_TEXT"),
             Self::InvalidDatetime => ("22007", Grpc::InvalidArgument, 400, "INVALID_DATETIME"),
-            Self::DatetimeRange => ("22008", Grpc::OutOfRange, 400, "DATETIME_RANGE"),
+            Self::DatetimeOverflow => ("22008", Grpc::OutOfRange, 400, "DATETIME_OVERFLOW"),
+            Self::InvalidRegex => ("2201B", Grpc::InvalidArgument, 400, "INVALID_REGEX"),
             Self::InvalidBinary => ("22P03", Grpc::InvalidArgument, 400, "INVALID_BINARY"),
             Self::OutOfRange => ("22003", Grpc::OutOfRange, 400, "OUT_OF_RANGE"),
             Self::InvalidParameter => ("22023", Grpc::InvalidArgument, 400, "INVALID_PARAMETER"),
@@ -200,7 +203,8 @@ impl ErrorKind {
         Self::DivisionByZero,
         Self::InvalidText,
         Self::InvalidDatetime,
-        Self::DatetimeRange,
+        Self::DatetimeOverflow,
+        Self::InvalidRegex,
         Self::InvalidBinary,
         Self::OutOfRange,
         Self::InvalidParameter,

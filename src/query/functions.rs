@@ -3,6 +3,20 @@
 //! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
 //! own replaces), and those that make large arrays of small arguments.
 
+mod calendar;
+mod format;
+mod make;
+mod order;
+mod own;
+mod part;
+mod planner;
+#[cfg(test)]
+mod tests;
+mod text;
+mod trunc;
+mod units;
+mod zone;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +26,7 @@ use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::catalog::TableFunction;
 use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, WindowUDF,
 };
@@ -276,7 +291,16 @@ const ALIASES: &[(&str, &str)] = &[
     ("jsonb_extract_path", "json_get_json"),
     ("json_extract_path_text", "json_as_text"),
     ("jsonb_extract_path_text", "json_as_text"),
+    ("statement_timestamp", "now"),
+    ("transaction_timestamp", "now"),
+    // PostgreSQL's are of every element, the engine's of the first.
+    ("array_remove", "array_remove_all"),
+    ("array_replace", "array_replace_all"),
+    ("regexp_matches", "regexp_match"),
 ];
+
+/// The same for aggregates.
+const AGGREGATE_ALIASES: &[(&str, &str)] = &[("every", "bool_and"), ("variance", "var_samp")];
 
 /// Functions whose result is as long as an argument says: their number, and the place of that argument.
 const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
@@ -300,9 +324,20 @@ impl Functions {
                 scalar.insert((*alias).to_owned(), function);
             }
         }
+        // Ours replace the engine's of the same name.
+        for function in own() {
+            scalar.extend(names(function.name(), function.aliases()).into_iter().map(|name| (name, Arc::clone(&function))));
+        }
+        let mut aggregate = listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases()));
+        for (alias, name) in AGGREGATE_ALIASES {
+            if let Some(function) = aggregate.get(*name).cloned() {
+                aggregate.insert((*alias).to_owned(), function);
+            }
+        }
+        aggregate.extend(order::aggregates().into_iter().map(|function| (function.name().to_owned(), function)));
         Self {
             scalar,
-            aggregate: listed(AGGREGATE, SessionStateDefaults::default_aggregate_functions(), |f| names(f.name(), f.aliases())),
+            aggregate,
             window: listed(WINDOW, SessionStateDefaults::default_window_functions(), |f| names(f.name(), f.aliases())),
             table: SessionStateDefaults::default_table_functions()
                 .into_iter()
@@ -356,6 +391,16 @@ impl Functions {
 fn json() -> [Arc<ScalarUDF>; 4] {
     use datafusion_functions_json::udfs;
     [udfs::json_get_json_udf(), udfs::json_as_text_udf(), udfs::json_contains_udf(), udfs::json_length_udf()]
+}
+
+/// Functions of our own, with PostgreSQL's results.
+fn own() -> Vec<Arc<ScalarUDF>> {
+    [format::functions(), make::functions(), part::functions(), text::functions(), trunc::functions()].concat()
+}
+
+/// The planners of expressions that have a syntax of their own, with our functions.
+pub(crate) fn planners() -> Vec<Arc<dyn ExprPlanner>> {
+    planner::planners(&own())
 }
 
 /// In order, so that of two equally near names the engine always suggests the same.
@@ -466,7 +511,7 @@ impl ScalarUDFImpl for Bounded {
 }
 
 #[cfg(test)]
-mod tests {
+mod reference {
     use super::*;
 
     /// `docs/sql.md`, from the lists above and the statements of [`super::super::parse`].

@@ -16,7 +16,7 @@ use datafusion::common::{ParamValues, Result as EngineResult, TableReference, pl
 use datafusion::datasource::{cte_worktable, provider_as_source};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, SessionStateBuilder, SessionStateDefaults, TaskContext};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
@@ -35,7 +35,7 @@ use crate::ports::OpenPort;
 use crate::{ports, system};
 
 use super::fault::fault_of;
-use super::functions::Functions;
+use super::functions::{self, Functions};
 use super::parse::deep;
 use super::view::Governed;
 use super::{Notice, dialect};
@@ -62,9 +62,7 @@ impl Engine {
             functions: Functions::new(),
             memory: Arc::clone(&memory),
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
-            expr_planners: std::iter::once(Arc::new(dialect::Operators) as _)
-                .chain(SessionStateDefaults::default_expr_planners())
-                .collect(),
+            expr_planners: std::iter::once(Arc::new(dialect::Operators) as _).chain(functions::planners()).collect(),
             type_planner: Arc::new(system::PgTypePlanner),
         }
     }

@@ -55,7 +55,7 @@ impl Moment {
 /// Reads a date or time as PostgreSQL does (`DateStyle` ISO, MDY).
 pub(super) fn moment(text: &str, kind: Kind) -> Result<Moment> {
     let wrong = || Fault::new(ErrorKind::InvalidDatetime, format!("invalid input syntax for type {}: \"{text}\"", kind.name()));
-    let range = || Fault::new(ErrorKind::DatetimeRange, format!("date/time field value out of range: \"{text}\""));
+    let range = || Fault::new(ErrorKind::DatetimeOverflow, format!("date/time field value out of range: \"{text}\""));
     match moment::read(text).map_err(|error| if error.is_range { range() } else { wrong() })? {
         Written::Day(day) => Ok(Moment::Running(day)),
         Written::At { date, time, zone } => {

@@ -69,7 +69,7 @@ impl ScalarUDFImpl for TimeZoneOf {
                 _ => zone_of(name)?,
             };
             known = Some((name, zone));
-            shifted(micros, zone, to_local).map(Some).ok_or_else(|| fault(ErrorKind::DatetimeRange, "timestamp out of range".to_owned()))
+            shifted(micros, zone, to_local).map(Some).ok_or_else(|| fault(ErrorKind::DatetimeOverflow, "timestamp out of range".to_owned()))
         });
         let moved = moved.collect::<EngineResult<TimestampMicrosecondArray>>()?;
         let moved: ArrayRef = if to_local { Arc::new(moved) } else { Arc::new(moved.with_timezone("UTC")) };

@@ -1,0 +1,98 @@
+//! `substring`, also by a regular expression.
+//!
+//! The expressions are those of the engine's functions: of two alternatives the first is taken, where POSIX takes the longer, and there
+//! are no back references.
+
+use std::sync::Arc;
+
+use arrow::array::StringBuilder;
+use arrow::datatypes::DataType;
+use datafusion::common::Result as EngineResult;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use regex::{Regex, RegexBuilder};
+
+use crate::error::{ErrorKind, Fault};
+
+use super::own::{Remembered, Rows, is_text, no_such, sent};
+
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    let inner = datafusion::functions::unicode::substr();
+    let substr = Substring { inner, signature: Signature::user_defined(Volatility::Immutable), aliases: vec!["substring".to_owned()] };
+    vec![Arc::new(ScalarUDF::new_from_impl(substr))]
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Substring {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+    aliases: Vec<String>,
+}
+
+impl ScalarUDFImpl for Substring {
+    fn name(&self) -> &str {
+        "substr"
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
+        match types {
+            [_, DataType::Utf8] => Ok(DataType::Utf8),
+            _ => self.inner.return_type(types),
+        }
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+        let number = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
+        match types {
+            [text, pattern] if is_text(text) && is_text(pattern) && !pattern.is_null() => Ok(vec![DataType::Utf8; 2]),
+            [text, numbers @ ..] if is_text(text) && (1..=2).contains(&numbers.len()) && numbers.iter().all(number) => {
+                let text = match text {
+                    DataType::Null => DataType::Utf8,
+                    DataType::Dictionary(_, value) => value.as_ref().clone(),
+                    other => other.clone(),
+                };
+                Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
+            }
+            _ => no_such(self.name(), types),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        match args.args.get(1).map(ColumnarValue::data_type) {
+            Some(DataType::Utf8) => by_pattern(&Rows::of(&args)?),
+            _ => self.inner.invoke_with_args(args),
+        }
+    }
+}
+
+fn compiled(pattern: &str) -> EngineResult<Regex> {
+    // A point is every character, also the end of a line.
+    RegexBuilder::new(pattern)
+        .dot_matches_new_line(true)
+        .build()
+        .map_err(|error| sent(Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error)))
+}
+
+/// What the first group of the pattern matched, the whole where it has none. NULL without a match.
+fn by_pattern(rows: &Rows) -> EngineResult<ColumnarValue> {
+    let mut regex = Remembered::none();
+    let mut found = StringBuilder::new();
+    for row in 0..rows.count {
+        if !rows.has_all(row) {
+            found.append_null();
+            continue;
+        }
+        let regex = regex.get(rows.text(1, row)?, compiled)?;
+        let captures = regex.captures(rows.text(0, row)?);
+        let group = captures.and_then(|captures| captures.get(usize::from(regex.captures_len() > 1)));
+        found.append_option(group.map(|group| group.as_str()));
+    }
+    rows.result(Arc::new(found.finish()))
+}
