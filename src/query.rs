@@ -67,7 +67,7 @@ pub use self::visible::VisibleTable;
 
 use self::admit::Admission;
 use self::authorise::Books;
-pub(crate) use self::dialect::split_array;
+pub(crate) use self::dialect::{FloatDigits, float4, float8, split_array};
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 use self::parse::Body;

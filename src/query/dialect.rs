@@ -6,6 +6,7 @@
 //! decided before.
 
 mod arithmetic;
+mod float;
 mod integer;
 mod interval;
 mod literal;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(crate) use self::float::{FloatDigits, float4, float8};
 pub(crate) use self::literal::split_array;
 pub(super) use self::operators::Operators;
 pub(super) use self::plan::interpret;

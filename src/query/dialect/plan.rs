@@ -12,7 +12,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 
 use super::literal::{self, Kind, Moment};
-use super::{arithmetic, integer};
+use super::{arithmetic, float, integer};
 
 /// The plan with PostgreSQL's meanings. Columns keep their names; their types may become PostgreSQL's.
 pub(in crate::query) fn interpret(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
@@ -35,12 +35,13 @@ fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     Ok(match expr {
         Expr::Cast(Cast { expr: inner, field }) => {
-            let differs =
-                !matches!(*inner, Expr::Placeholder(_)) && type_of(&inner).is_some_and(|from| integer::differs(&from, field.data_type()));
-            if differs {
-                Transformed::yes(integer::integer(*inner, field.data_type()))
-            } else {
-                Transformed::no(Expr::Cast(Cast { expr: inner, field }))
+            let from = if matches!(*inner, Expr::Placeholder(_)) { None } else { type_of(&inner) };
+            match (from, field.data_type()) {
+                (Some(from), to) if integer::differs(&from, to) => Transformed::yes(integer::integer(*inner, to)),
+                (Some(from), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) if float::differs(&from) => {
+                    Transformed::yes(cast(float::text(*inner), field.data_type().clone()))
+                }
+                _ => Transformed::no(Expr::Cast(Cast { expr: inner, field })),
             }
         }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
@@ -59,6 +60,11 @@ fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
             let kind = type_of(&expr).as_ref().and_then(kind_of);
             let list = list.into_iter().map(|item| spelt(item, kind)).collect::<EngineResult<Vec<_>>>()?;
             Transformed::yes(Expr::InList(InList { expr, list, negated }))
+        }
+        Expr::ScalarFunction(mut function) if matches!(function.name(), "concat" | "concat_ws") => {
+            let written = |arg: Expr| if type_of(&arg).as_ref().is_some_and(float::differs) { float::text(arg) } else { arg };
+            function.args = function.args.into_iter().map(written).collect();
+            Transformed::yes(Expr::ScalarFunction(function))
         }
         Expr::ScalarFunction(function) => {
             let whole = matches!(function.name(), "floor" | "ceil" | "round" | "trunc") && function.args.len() == 1;
@@ -83,6 +89,8 @@ fn binary(left: Expr, left_type: &DataType, op: Operator, right: Expr, right_typ
     let timestamp = T::Timestamp(TimeUnit::Microsecond, None);
     Ok(match (left_type, op, right_type) {
         (_, O::Plus | O::Minus | O::Multiply, _) if integers => Transformed::yes(arithmetic::integers(left, op, right)),
+        (T::Float32 | T::Float64, O::StringConcat, _) => Transformed::yes(back(float::text(left), right)),
+        (_, O::StringConcat, T::Float32 | T::Float64) => Transformed::yes(back(left, float::text(right))),
         (_, O::Divide, _) if !integers && arithmetic::as_decimal(left_type).is_some() && arithmetic::as_decimal(right_type).is_some() => {
             Transformed::yes(arithmetic::quotient(left, right))
         }

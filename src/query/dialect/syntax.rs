@@ -89,7 +89,7 @@ fn name_series(factor: &mut TableFactor) {
 fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
     Ok(match expr {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
-            let escape = escape_char.take().map(|value| Expr::Value(value));
+            let escape = escape_char.take().map(Expr::Value);
             let pattern = syntax::call(SIMILAR, [(**pattern).clone()].into_iter().chain(escape).collect());
             let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
             Some(binary((**expr).clone(), op, pattern))

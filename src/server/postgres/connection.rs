@@ -16,12 +16,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::cancel::{Halt, Registration, Running, Signals, shutting_down};
 use super::encode::Style;
-use super::encode::number::FloatDigits;
 use super::portal::{Cursor, Shelf};
 use super::reply::{self, Outbox, Severity};
 use super::transaction::{Effect, Step, Transaction};
 use super::wire::{self, Frame, FrameError, Frames, Frontend};
 use crate::error::{ErrorKind, Fault};
+use crate::query::FloatDigits;
 use crate::query::{Description, Parsed, Session};
 use crate::server::Door;
 

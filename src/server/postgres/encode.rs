@@ -17,7 +17,7 @@ use chrono_tz::Tz;
 
 use super::types::{self, PgType};
 use crate::error::{ErrorKind, Fault};
-use number::FloatDigits;
+use crate::query::FloatDigits;
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
