@@ -30,7 +30,7 @@ use datafusion::sql::sqlparser::ast::Statement;
 
 pub use self::rewrite::ResultNames;
 pub(crate) use self::rewrite::ast as syntax;
-pub(crate) use self::rewrite::name_columns;
+pub(crate) use self::rewrite::{name_columns, name_of};
 pub use self::shape::PG_TYPE;
 pub use self::types::{PgTypePlanner, regproc_name, type_of};
 use self::world::World;

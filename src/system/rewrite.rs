@@ -20,6 +20,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{Expr, Query, Select, Statement, TableFactor, VisitMut, VisitorMut};
 
 pub use self::names::ResultNames;
+pub(crate) use self::names::name_of;
 pub(crate) use self::output::name_columns;
 
 /// Empty common table expressions are found one after the other; more in a row than this are left to the planner.
@@ -61,7 +62,7 @@ impl VisitorMut for Pass {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
-        name_columns(select);
+        name_columns(select, HashSet::new());
         expressions::resolve_tableoid(select);
         ControlFlow::Continue(())
     }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray};
 use arrow::compute::kernels::numeric;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, IntervalMonthDayNano, IntervalUnit, i256};
+use arrow::datatypes::{
+    DataType, Decimal128Type, DurationMicrosecondType, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256,
+};
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
@@ -30,6 +32,13 @@ enum Kind {
     Integer,
     Decimal,
     Interval,
+    Days,
+}
+
+/// A difference of two timestamps in days and a rest, as PostgreSQL's is.
+pub(super) fn in_days(difference: Expr) -> Expr {
+    let days = Infix { kind: Kind::Days, op: Operator::Minus, signature: Signature::user_defined(Volatility::Immutable) };
+    ScalarUDF::new_from_impl(days).call(vec![difference])
 }
 
 /// `left op right` of whole numbers, which fails where the type is too narrow for the result.
@@ -50,6 +59,20 @@ pub(super) fn scaled(interval: Expr, op: Operator, factor: Expr) -> Expr {
 fn infix(kind: Kind, left: Expr, op: Operator, right: Expr) -> Expr {
     ScalarUDF::new_from_impl(Infix { kind, op, signature: Signature::user_defined(Volatility::Immutable) }).call(vec![left, right])
 }
+
+impl Infix {
+    /// Operators among the sides stand in brackets: two expressions of one name would be one column.
+    fn joined<'a>(&self, sides: impl Iterator<Item = (&'a Expr, String)>) -> String {
+        let side = |(expr, text): (&Expr, String)| match expr {
+            Expr::BinaryExpr(_) | Expr::ScalarFunction(_) => format!("({text})"),
+            _ => text,
+        };
+        sides.map(side).collect::<Vec<_>>().join(&format!(" {} ", self.op))
+    }
+}
+
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 
 pub(super) fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
@@ -81,14 +104,17 @@ impl ScalarUDFImpl for Infix {
     }
 
     fn display_name(&self, args: &[Expr]) -> EngineResult<String> {
-        Ok(args.iter().map(ToString::to_string).collect::<Vec<_>>().join(&format!(" {} ", self.op)))
+        Ok(self.joined(args.iter().map(|arg| (arg, arg.to_string()))))
     }
 
     fn schema_name(&self, args: &[Expr]) -> EngineResult<String> {
-        Ok(args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>().join(&format!(" {} ", self.op)))
+        Ok(self.joined(args.iter().map(|arg| (arg, arg.schema_name().to_string()))))
     }
 
     fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+        if self.kind == Kind::Days {
+            return Ok(vec![DataType::Duration(TimeUnit::Microsecond)]);
+        }
         let [left, right] = types else { return Err(DataFusionError::Plan("an operator has two sides".into())) };
         let fits = match self.kind {
             Kind::Integer => {
@@ -96,6 +122,7 @@ impl ScalarUDFImpl for Infix {
                 wider.map(|wide| vec![wide.clone(), wide])
             }
             Kind::Decimal => as_decimal(left).zip(as_decimal(right)).map(|(left, right)| vec![left, right]),
+            Kind::Days => None,
             Kind::Interval => Some(vec![DataType::Interval(IntervalUnit::MonthDayNano), DataType::Float64]),
         };
         fits.ok_or_else(|| DataFusionError::Plan(format!("Cannot get result type of {left} {} {right}", self.op)))
@@ -104,6 +131,7 @@ impl ScalarUDFImpl for Infix {
     fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
         let left = types.first().cloned().unwrap_or(DataType::Null);
         match (self.kind, types) {
+            (Kind::Days, _) => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
             (Kind::Decimal, [DataType::Decimal128(_, a), DataType::Decimal128(_, b)]) => {
                 Ok(DataType::Decimal128(WIDEST, QUOTIENT_SCALE.max(*a).max(*b)))
             }
@@ -113,6 +141,17 @@ impl ScalarUDFImpl for Infix {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let plain = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        if let (Kind::Days, [difference]) = (self.kind, args.args.as_slice()) {
+            let array = difference.to_array(if plain { 1 } else { args.number_rows })?;
+            let days = array.as_primitive::<DurationMicrosecondType>().iter().map(|micros| {
+                micros.map(|micros| {
+                    let days = i32::try_from(micros / DAY).unwrap_or(i32::MAX);
+                    IntervalMonthDayNano::new(0, days, micros % DAY * 1_000)
+                })
+            });
+            let days: ArrayRef = Arc::new(days.collect::<IntervalMonthDayNanoArray>());
+            return if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&days, 0)?)) } else { Ok(ColumnarValue::Array(days)) };
+        }
         let [left, right] = args.args.as_slice() else { return Err(DataFusionError::Internal("two arguments".into())) };
         let result = match self.kind {
             Kind::Integer => {
@@ -130,6 +169,7 @@ impl ScalarUDFImpl for Infix {
                 let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
                 quotients(left.as_primitive(), right.as_primitive(), args.return_field.data_type())?
             }
+            Kind::Days => return Err(DataFusionError::Internal("one argument".into())),
             Kind::Interval => {
                 let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
                 intervals(left.as_primitive(), right.as_primitive(), self.op)?

@@ -6,7 +6,7 @@
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result as EngineResult, ScalarValue};
-use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
@@ -66,13 +66,21 @@ fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
             function.args = function.args.into_iter().map(written).collect();
             Transformed::yes(Expr::ScalarFunction(function))
         }
+        Expr::ScalarFunction(mut function) if matches!(function.name(), "date_part" | "to_char" | "date_trunc") => {
+            let counted = |arg: Expr| if type_of(&arg).as_ref().is_some_and(is_duration) { arithmetic::in_days(arg) } else { arg };
+            function.args = function.args.into_iter().map(counted).collect();
+            Transformed::yes(Expr::ScalarFunction(function))
+        }
         Expr::ScalarFunction(function) => {
             let whole = matches!(function.name(), "floor" | "ceil" | "round" | "trunc") && function.args.len() == 1;
             let decimal = function.args.first().and_then(&type_of);
             match decimal {
                 Some(DataType::Decimal128(precision, scale)) if whole && scale > 0 => {
-                    let to = DataType::Decimal128(precision, 0);
-                    Transformed::yes(cast(Expr::ScalarFunction(function), to))
+                    // 9.95 goes up to 10, which has a digit more.
+                    let wider = (precision + 1).min(38);
+                    let args = function.args.into_iter().map(|arg| cast(arg, DataType::Decimal128(wider, scale))).collect();
+                    let whole = Expr::ScalarFunction(ScalarFunction::new_udf(function.func, args));
+                    Transformed::yes(cast(whole, DataType::Decimal128(wider, 0)))
                 }
                 _ => Transformed::no(Expr::ScalarFunction(function)),
             }
@@ -97,12 +105,18 @@ fn binary(left: Expr, left_type: &DataType, op: Operator, right: Expr, right_typ
         // A day and a time of day make a timestamp.
         (T::Date32, O::Plus | O::Minus, T::Interval(_)) => Transformed::yes(back(cast(left, timestamp), right)),
         (T::Interval(_), O::Plus, T::Date32) => Transformed::yes(back(left, cast(right, timestamp))),
+        (T::Duration(_), _, T::Interval(_)) if op.supports_propagation() => Transformed::yes(back(arithmetic::in_days(left), right)),
+        (T::Interval(_), _, T::Duration(_)) if op.supports_propagation() => Transformed::yes(back(left, arithmetic::in_days(right))),
         _ if op.supports_propagation() || matches!(op, O::IsDistinctFrom | O::IsNotDistinctFrom | O::NotEq) => {
             let (left, right) = (spelt(left, kind_of(right_type))?, spelt(right, kind_of(left_type))?);
             Transformed::yes(back(left, right))
         }
         _ => Transformed::no(back(left, right)),
     })
+}
+
+fn is_duration(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Duration(_))
 }
 
 /// What a text beside a value of this type is read as.

@@ -48,7 +48,14 @@ impl ScalarUDFImpl for Similar {
                 Some(escapes) if arrow::array::Array::is_null(escapes, row) => return Ok(None),
                 Some(escapes) => escape(escapes.value(row))?,
             };
-            Ok(Some(regular(pattern, escape)))
+            let regular = regular(pattern, escape);
+            match regex::RegexBuilder::new(&regular).size_limit(1 << 20).build() {
+                Ok(_) => Ok(Some(regular)),
+                Err(error) => {
+                    let fault = Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error);
+                    Err(DataFusionError::External(Box::new(fault)))
+                }
+            }
         });
         let turned = turned.collect::<EngineResult<StringArray>>()?;
         if plain {
@@ -86,7 +93,10 @@ fn regular(pattern: &str, escape: Option<char>) -> String {
                 regular.push(']');
             }
             '\\' => regular.push_str("\\\\"),
-            '[' if in_class => regular.push_str("\\["),
+            '[' | '&' | '~' if in_class => {
+                regular.push('\\');
+                regular.push(char);
+            }
             _ if in_class => regular.push(char),
             '[' => {
                 in_class = true;
@@ -129,6 +139,7 @@ mod tests {
             ("^", "[^a]", true),
             ("xyz", "x?xyz+", true),
             ("$5", "$5", true),
+            ("x&&y", "[x&&y]+", true),
         ] {
             let regular = regex::Regex::new(&regular(pattern, Some('\\'))).unwrap();
             assert_eq!(regular.is_match(text), matches, "{text} {pattern}");

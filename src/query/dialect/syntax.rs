@@ -1,11 +1,13 @@
 //! Spellings: what the planner does not read, in words that it does.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, Query, Select, SelectItem, SetExpr, Statement,
-    TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut, VisitorMut,
+    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, OrderBy, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut,
+    VisitorMut, visit_expressions,
 };
 
 use super::literal::{self, Kind};
@@ -14,29 +16,37 @@ use super::zone::TIMEZONE;
 use crate::error::{Fault, Result};
 use crate::system::{self, syntax};
 
+/// The longest sides of `OVERLAPS`, as text.
+const LONGEST_PERIODS: usize = 1_000;
+
 /// The function that stands in FROM.
 pub(in crate::query) const TABLE_FUNCTION: &str = "generate_series";
 
 /// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
 pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
-    match statement.visit(&mut Translation) {
+    match statement.visit(&mut Translation::default()) {
         ControlFlow::Break(fault) => Err(fault),
         ControlFlow::Continue(()) => Ok(()),
     }
 }
 
-struct Translation;
+#[derive(Default)]
+struct Translation {
+    /// What the SELECT that is read next may not call its columns.
+    ordered_by: HashSet<String>,
+}
 
 impl VisitorMut for Translation {
     type Break = Fault;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Fault> {
         limit(query);
+        self.ordered_by = order(query);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Fault> {
-        system::name_columns(select);
+        system::name_columns(select, std::mem::take(&mut self.ordered_by));
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 let ControlFlow::Continue(()) = expr.visit(&mut Shown::default());
@@ -58,6 +68,47 @@ impl VisitorMut for Translation {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// In ORDER BY a name alone is a column of the result, and a name in an expression one of the tables; the planner takes both for the first.
+/// What is ordered by as it is shown is ordered by its place; the names in all else are given back, and columns are not called so.
+fn order(query: &mut Query) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let SetExpr::Select(select) = query.body.as_ref() else { return names };
+    let Some(OrderBy { kind: OrderByKind::Expressions(by), .. }) = &mut query.order_by else { return names };
+    let wild = |item: &SelectItem| !matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+    let known = select.projection.iter().position(wild).unwrap_or(select.projection.len());
+    let shown: Vec<(Option<String>, &Expr)> = select
+        .projection
+        .iter()
+        .take(known)
+        .filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => Some((system::name_of(expr), expr)),
+            SelectItem::ExprWithAlias { expr, alias } => Some((Some(syntax::folded(alias)), expr)),
+            _ => None,
+        })
+        .collect();
+    let column = |expr: &Expr| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+    for item in by {
+        let name = match &item.expr {
+            Expr::Identifier(ident) => Some(syntax::folded(ident)),
+            _ => None,
+        };
+        let found = shown.iter().position(|(called, expr)| !column(expr) && (**expr == item.expr || (name.is_some() && *called == name)));
+        match found {
+            Some(place) => item.expr = number(&(place + 1).to_string()),
+            None if name.is_some() => {}
+            None => {
+                let ControlFlow::Continue(()) = visit_expressions(&item.expr, |part| {
+                    if let Expr::Identifier(ident) = part {
+                        names.insert(syntax::folded(ident));
+                    }
+                    ControlFlow::<std::convert::Infallible>::Continue(())
+                });
+            }
+        }
+    }
+    names
 }
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
@@ -201,10 +252,6 @@ fn renamed(function: &Function) -> Option<Expr> {
             Ok([left, right]) => Some(Expr::Nested(Box::new(binary(left, BinaryOperator::Modulo, right)))),
             Err(_) => None,
         },
-        "div" => match <[Expr; 2]>::try_from(arguments()?) {
-            Ok([left, right]) => Some(syntax::call("trunc", vec![binary(left, BinaryOperator::Divide, right)])),
-            Err(_) => None,
-        },
         "json_array_length" | "jsonb_array_length" => Some(syntax::cast(syntax::call("json_length", arguments()?), DataType::Int(None))),
         _ => None,
     }
@@ -241,6 +288,10 @@ fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
         Expr::Interval(_) => binary(from.clone(), BinaryOperator::Plus, to.clone()),
         _ => to.clone(),
     };
+    // Each side is said six times: what is long itself, as one in another is, would grow without end.
+    if [a, b, c, d].iter().map(|side| side.to_string().len()).sum::<usize>() > LONGEST_PERIODS {
+        return None;
+    }
     let (b, d) = (end(a, b), end(c, d));
     let first = |x: &Expr, y: &Expr| syntax::call("least", vec![x.clone(), y.clone()]);
     let last = |x: &Expr, y: &Expr| syntax::call("greatest", vec![x.clone(), y.clone()]);
@@ -286,7 +337,12 @@ fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
     let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
     let SetExpr::Select(select) = query.body.as_mut() else { return None };
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    if !plain || grouped || select.having.is_some() || select.distinct.is_some() {
+    // With an aggregate there is always a row.
+    let gathers = select.projection.iter().any(|item| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => syntax::aggregates(expr),
+        _ => false,
+    });
+    if !plain || grouped || gathers || select.having.is_some() || select.distinct.is_some() {
         return None;
     }
     let op = if negated { BinaryOperator::Eq } else { BinaryOperator::Gt };

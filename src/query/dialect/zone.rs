@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeDelta, TimeZone};
+use chrono_tz::TZ_VARIANTS;
 use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
@@ -77,8 +78,16 @@ impl ScalarUDFImpl for TimeZoneOf {
     }
 }
 
+/// A zone by its name in any case. A bare offset has the sign of POSIX here: `+02` is west of Greenwich.
 fn zone_of(name: &str) -> EngineResult<Tz> {
-    Tz::from_str(name).map_err(|_| fault(ErrorKind::InvalidParameter, format!("time zone \"{name}\" not recognized")))
+    let turned = match name.split_at_checked(1) {
+        Some(("+", rest)) => Some(format!("-{rest}")),
+        Some(("-", rest)) => Some(format!("+{rest}")),
+        _ if name.eq_ignore_ascii_case("z") => Some("UTC".to_owned()),
+        _ => TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(name)).map(|zone| zone.name().to_owned()),
+    };
+    Tz::from_str(turned.as_deref().unwrap_or(name))
+        .map_err(|_| fault(ErrorKind::InvalidParameter, format!("time zone \"{name}\" not recognized")))
 }
 
 fn fault(kind: ErrorKind, message: String) -> DataFusionError {
@@ -117,7 +126,9 @@ mod tests {
     fn a_local_time_has_an_instant_and_an_instant_a_local_time() {
         assert_eq!(at("2024-03-05 14:00", "Europe/Berlin", false), "2024-03-05 13:00");
         assert_eq!(at("2024-03-05 14:00", "America/New_York", true), "2024-03-05 09:00");
-        assert_eq!(at("2024-07-05 14:00", "+02:00", false), "2024-07-05 12:00");
+        assert_eq!(at("2024-07-05 14:00", "+02:00", false), "2024-07-05 16:00");
+        assert_eq!(at("2024-07-05 14:00", "utc", true), "2024-07-05 14:00");
+        assert_eq!(at("2024-07-05 14:00", "america/new_york", true), "2024-07-05 10:00");
         // Left out, and twice there: PostgreSQL takes the offset of winter.
         assert_eq!(at("2024-03-31 02:30", "Europe/Berlin", false), "2024-03-31 01:30");
         assert_eq!(at("2024-10-27 02:30", "Europe/Berlin", false), "2024-10-27 01:30");

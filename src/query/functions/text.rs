@@ -76,6 +76,8 @@ fn compiled(pattern: &str) -> EngineResult<Regex> {
     // A point is every character, also the end of a line.
     RegexBuilder::new(pattern)
         .dot_matches_new_line(true)
+        // A short pattern can become a large machine, anew for every row.
+        .size_limit(1 << 18)
         .build()
         .map_err(|error| sent(Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error)))
 }

@@ -216,7 +216,7 @@ const AGGREGATES: [&str; 14] = [
 ];
 
 /// Whether the expression is made of an aggregate; a subquery's own do not count.
-pub(super) fn aggregates(expr: &Expr) -> bool {
+pub(crate) fn aggregates(expr: &Expr) -> bool {
     let any = |exprs: &[&Expr]| exprs.iter().any(|expr| aggregates(expr));
     match expr {
         Expr::Function(function) => {

@@ -74,7 +74,7 @@ fn shown(item: &SelectItem) -> String {
 }
 
 /// What PostgreSQL calls a column that is this expression.
-pub(super) fn name_of(expr: &Expr) -> Option<String> {
+pub(crate) fn name_of(expr: &Expr) -> Option<String> {
     named(expr).map(|(name, _)| name)
 }
 

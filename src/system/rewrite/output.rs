@@ -11,8 +11,9 @@ use super::names::name_of;
 use super::{ast, expressions};
 
 /// Names every column that PostgreSQL would name by its expression, and numbers the second of two names.
-pub(crate) fn name_columns(select: &mut Select) {
-    let mut taken = HashSet::new();
+/// `others` are names that mean something else where they are read, and are not given.
+pub(crate) fn name_columns(select: &mut Select, others: HashSet<String>) {
+    let mut taken = others.clone();
     let wild: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
     for item in &mut select.projection {
         match item {
@@ -22,8 +23,9 @@ pub(crate) fn name_columns(select: &mut Select) {
                     *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
                     continue;
                 }
-                if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !expressions::is_keyword(expr) {
-                    taken.insert(ast::column(expr).unwrap_or_default());
+                let own = ast::column(expr).filter(|_| matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)));
+                if let Some(own) = own.filter(|own| !expressions::is_keyword(expr) && (others.contains(own) || !taken.contains(own))) {
+                    taken.insert(own);
                     continue;
                 }
                 let name = name_of(expr).unwrap_or_else(|| "?column?".to_owned());
@@ -32,6 +34,7 @@ pub(crate) fn name_columns(select: &mut Select) {
             }
             SelectItem::ExprWithAlias { alias, .. } => {
                 let name = ast::folded(alias);
+                taken.retain(|taken| *taken != name || !others.contains(taken));
                 let free = free(name.clone(), &mut taken);
                 if free != name {
                     *alias = Ident::with_quote('"', free);
