@@ -11,6 +11,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::physical_expr_common::datum::apply;
 
 use super::interval::{self, Parts};
 use crate::error::{ErrorKind, Fault};
@@ -19,11 +20,12 @@ use crate::error::{ErrorKind, Fault};
 const QUOTIENT_SCALE: i8 = 16;
 const WIDEST: u8 = 38;
 
-/// An operator as a function of two values.
-#[derive(Debug, PartialEq, Eq, Hash)]
+/// A chain of operators of one precedence, from left to right, as a function of its values. One for each would be as deep as the chain is
+/// long, and the planner names and types an expression anew at each depth.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Infix {
     kind: Kind,
-    op: Operator,
+    ops: Vec<Operator>,
     signature: Signature,
 }
 
@@ -37,8 +39,7 @@ enum Kind {
 
 /// A difference of two timestamps in days and a rest, as PostgreSQL's is.
 pub(super) fn in_days(difference: Expr) -> Expr {
-    let days = Infix { kind: Kind::Days, op: Operator::Minus, signature: Signature::user_defined(Volatility::Immutable) };
-    ScalarUDF::new_from_impl(days).call(vec![difference])
+    new(Kind::Days, Operator::Minus, vec![difference])
 }
 
 /// `left op right` of whole numbers, which fails where the type is too narrow for the result.
@@ -57,17 +58,43 @@ pub(super) fn scaled(interval: Expr, op: Operator, factor: Expr) -> Expr {
 }
 
 fn infix(kind: Kind, left: Expr, op: Operator, right: Expr) -> Expr {
-    ScalarUDF::new_from_impl(Infix { kind, op, signature: Signature::user_defined(Volatility::Immutable) }).call(vec![left, right])
+    if let Expr::ScalarFunction(mut call) = left {
+        let chain = call.func.inner().downcast_ref::<Infix>().filter(|chain| chain.goes_on(kind, op)).cloned();
+        if let Some(mut chain) = chain {
+            chain.ops.push(op);
+            call.args.push(right);
+            return ScalarUDF::new_from_impl(chain).call(call.args);
+        }
+        return new(kind, op, vec![Expr::ScalarFunction(call), right]);
+    }
+    new(kind, op, vec![left, right])
+}
+
+fn new(kind: Kind, op: Operator, args: Vec<Expr>) -> Expr {
+    ScalarUDF::new_from_impl(Infix { kind, ops: vec![op], signature: Signature::user_defined(Volatility::Immutable) }).call(args)
 }
 
 impl Infix {
+    /// Whether the next operator is computed after these, with no other between.
+    fn goes_on(&self, kind: Kind, op: Operator) -> bool {
+        let sums = |op: &Operator| matches!(op, Operator::Plus | Operator::Minus);
+        self.kind == kind && kind != Kind::Days && self.ops.iter().all(|before| sums(before) == sums(&op))
+    }
+
     /// Operators among the sides stand in brackets: two expressions of one name would be one column.
     fn joined<'a>(&self, sides: impl Iterator<Item = (&'a Expr, String)>) -> String {
         let side = |(expr, text): (&Expr, String)| match expr {
             Expr::BinaryExpr(_) | Expr::ScalarFunction(_) => format!("({text})"),
             _ => text,
         };
-        sides.map(side).collect::<Vec<_>>().join(&format!(" {} ", self.op))
+        let mut text = String::new();
+        for (place, part) in sides.map(side).enumerate() {
+            if let Some(op) = place.checked_sub(1).and_then(|before| self.ops.get(before)) {
+                text.push_str(&format!(" {op} "));
+            }
+            text.push_str(&part);
+        }
+        text
     }
 }
 
@@ -91,10 +118,10 @@ pub(super) fn as_decimal(data_type: &DataType) -> Option<DataType> {
 
 impl ScalarUDFImpl for Infix {
     fn name(&self) -> &str {
-        match self.op {
-            Operator::Plus => "+",
-            Operator::Minus => "-",
-            Operator::Multiply => "*",
+        match self.ops.first() {
+            Some(Operator::Plus) => "+",
+            Some(Operator::Minus) => "-",
+            Some(Operator::Multiply) => "*",
             _ => "/",
         }
     }
@@ -115,27 +142,29 @@ impl ScalarUDFImpl for Infix {
         if self.kind == Kind::Days {
             return Ok(vec![DataType::Duration(TimeUnit::Microsecond)]);
         }
-        let [left, right] = types else { return Err(DataFusionError::Plan("an operator has two sides".into())) };
-        let fits = match self.kind {
+        let fits: Option<Vec<DataType>> = match self.kind {
             Kind::Integer => {
-                let wider = [DataType::Int64, DataType::Int32, DataType::Int16].into_iter().find(|wide| left == wide || right == wide);
-                wider.map(|wide| vec![wide.clone(), wide])
+                let wider = [DataType::Int64, DataType::Int32, DataType::Int16].into_iter().find(|wide| types.contains(wide));
+                wider.map(|wide| vec![wide; types.len()])
             }
-            Kind::Decimal => as_decimal(left).zip(as_decimal(right)).map(|(left, right)| vec![left, right]),
+            Kind::Decimal => types.iter().map(as_decimal).collect(),
             Kind::Days => None,
-            Kind::Interval => Some(vec![DataType::Interval(IntervalUnit::MonthDayNano), DataType::Float64]),
+            Kind::Interval => {
+                let factors = std::iter::repeat_n(DataType::Float64, types.len().saturating_sub(1));
+                Some(std::iter::once(DataType::Interval(IntervalUnit::MonthDayNano)).chain(factors).collect())
+            }
         };
-        fits.ok_or_else(|| DataFusionError::Plan(format!("Cannot get result type of {left} {} {right}", self.op)))
+        fits.ok_or_else(|| DataFusionError::Plan(format!("Cannot get result type of {types:?} {}", self.name())))
     }
 
     fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        let left = types.first().cloned().unwrap_or(DataType::Null);
-        match (self.kind, types) {
-            (Kind::Days, _) => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
-            (Kind::Decimal, [DataType::Decimal128(_, a), DataType::Decimal128(_, b)]) => {
-                Ok(DataType::Decimal128(WIDEST, QUOTIENT_SCALE.max(*a).max(*b)))
+        match self.kind {
+            Kind::Days => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
+            Kind::Decimal => {
+                let scales = types.iter().filter_map(|part| if let DataType::Decimal128(_, scale) = part { Some(*scale) } else { None });
+                Ok(DataType::Decimal128(WIDEST, scales.fold(QUOTIENT_SCALE, i8::max)))
             }
-            _ => Ok(left),
+            Kind::Integer | Kind::Interval => Ok(types.first().cloned().unwrap_or(DataType::Null)),
         }
     }
 
@@ -152,29 +181,29 @@ impl ScalarUDFImpl for Infix {
             let days: ArrayRef = Arc::new(days.collect::<IntervalMonthDayNanoArray>());
             return if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&days, 0)?)) } else { Ok(ColumnarValue::Array(days)) };
         }
-        let [left, right] = args.args.as_slice() else { return Err(DataFusionError::Internal("two arguments".into())) };
-        let result = match self.kind {
-            Kind::Integer => {
-                let to_type = args.return_field.data_type().clone();
-                return datafusion::physical_expr_common::datum::apply(left, right, |left, right| {
-                    match self.op {
+        let result_type = args.return_field.data_type();
+        let mut parts = args.args.iter();
+        let Some(first) = parts.next() else { return Err(DataFusionError::Internal("no arguments".into())) };
+        if self.kind == Kind::Integer {
+            return parts.zip(&self.ops).try_fold(first.clone(), |left, (right, op)| {
+                apply(&left, right, |left, right| {
+                    match op {
                         Operator::Plus => numeric::add(left, right),
                         Operator::Minus => numeric::sub(left, right),
                         _ => numeric::mul(left, right),
                     }
-                    .map_err(|error| range(&to_type, error))
-                });
+                    .map_err(|error| range(result_type, error))
+                })
+            });
+        }
+        let rows = if plain { 1 } else { args.number_rows };
+        let result = parts.zip(&self.ops).try_fold(first.to_array(rows)?, |left, (right, op)| {
+            let right = right.to_array(rows)?;
+            match self.kind {
+                Kind::Decimal => quotients(left.as_primitive(), right.as_primitive(), result_type),
+                _ => intervals(left.as_primitive(), right.as_primitive(), *op),
             }
-            Kind::Decimal => {
-                let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
-                quotients(left.as_primitive(), right.as_primitive(), args.return_field.data_type())?
-            }
-            Kind::Days => return Err(DataFusionError::Internal("one argument".into())),
-            Kind::Interval => {
-                let (left, right) = (left.to_array(args.number_rows)?, right.to_array(args.number_rows)?);
-                intervals(left.as_primitive(), right.as_primitive(), self.op)?
-            }
-        };
+        })?;
         if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
     }
 }

@@ -105,6 +105,11 @@ impl ScalarUDFImpl for Text {
         &self.0
     }
 
+    /// What is cast names the cast, as the engine's are: a chain of casts has a short name.
+    fn schema_name(&self, args: &[Expr]) -> EngineResult<String> {
+        Ok(args.first().map(|arg| arg.schema_name().to_string()).unwrap_or_default())
+    }
+
     fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
         Ok(DataType::Utf8)
     }

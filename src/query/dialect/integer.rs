@@ -116,6 +116,11 @@ impl ScalarUDFImpl for Integer {
         &self.signature
     }
 
+    /// What is cast names the cast, as the engine's are: a chain of casts has a short name.
+    fn schema_name(&self, args: &[Expr]) -> EngineResult<String> {
+        Ok(args.first().map(|arg| arg.schema_name().to_string()).unwrap_or_default())
+    }
+
     fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
         Ok(self.to.clone())
     }
