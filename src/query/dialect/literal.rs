@@ -244,4 +244,14 @@ mod tests {
             assert_eq!(items(text), None, "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_ends_the_reader(text in "[0-9a-zA-Z:+,./ {}\"\\\\-]{0,24}|.{0,12}", unit in proptest::option::of("[a-z]{1,7}")) {
+            for kind in [Kind::Date, Kind::Timestamp, Kind::Instant, Kind::Time] {
+                let _ = moment(&text, kind);
+            }
+            let _ = (interval(&text, unit.as_deref()), split_array(&text), uuid(&text), json(&text));
+        }
+    }
 }
