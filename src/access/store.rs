@@ -3,6 +3,8 @@
 //! `requests` and `grants` say how things stand, `events` who did what, why and when; an event is never changed or deleted. The file is
 //! this process's alone: the journal beside it holds the state folder's lock.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -399,6 +401,9 @@ fn time(micros: i64) -> DateTime<Utc> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // For the gateway's own user: SQLite gives its other files the mode of this one.
+    let made = File::options().create(true).append(true).mode(0o600).open(path);
+    made.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "wal")?;

@@ -1,6 +1,7 @@
 //! The journal's file: its lock, its tables, what is checked when it is opened, and the statements that write it.
 
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -308,6 +309,9 @@ fn lock(folder: &Path) -> Result<File> {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // For the gateway's own user: SQLite gives its other files the mode of this one.
+    let made = File::options().create(true).append(true).mode(0o600).open(path);
+    made.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(32);
