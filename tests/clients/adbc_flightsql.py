@@ -80,6 +80,14 @@ with connect("claims_engineer") as connection, connection.cursor() as cursor:
     same(connection.adbc_get_info()["vendor_name"], "meshgate", "the server says who it is")
     check(connection.adbc_get_table_schema("claims_enriched", db_schema_filter="claims").field("claim_id").type == "int64", "a table's schema is read")
 
+    # The first SET of a connection holds, too, although the driver forgets the first session that it is given.
+    with connect("claims_engineer") as fresh:
+        for statement in ["SET meshgate.purpose = 'audit'", "SHOW meshgate.purpose"]:
+            with fresh.cursor() as asked:
+                asked.execute(statement)
+                told = asked.fetchall() if statement.startswith("SHOW") else None
+    same(told, [("audit",)], "what is set first of all is not lost")
+
     # A session outlives a call: its schema and its settings.
     connection.adbc_current_db_schema = "customer"
     cursor.execute("SELECT count(*) FROM customer_master")

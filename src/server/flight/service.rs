@@ -236,8 +236,12 @@ impl Flight {
                 Ok(answer(self.prepare(caller, request).await?.as_any().encode_to_vec()))
             }
             "ClosePreparedStatement" => {
-                let _: ActionClosePreparedStatementRequest = unpacked(&action)?;
-                Ok(Response::new(stream::empty().boxed()))
+                let request: ActionClosePreparedStatementRequest = unpacked(&action)?;
+                let mut response = Response::new(stream::empty().boxed());
+                if let Some(settings) = self.forgotten(caller, &request.prepared_statement_handle) {
+                    self.hand_over(caller, &settings, response.metadata_mut())?;
+                }
+                Ok(response)
             }
             "CancelFlightInfo" => {
                 let request = CancelFlightInfoRequest::decode(action.body).map_err(|_| malformed())?;

@@ -130,6 +130,18 @@ impl Flight {
         Ok(())
     }
 
+    /// What a SET has set that is closed now, where its caller comes without any session. ADBC forgets the first session that it is given after
+    /// a login with name and password: once it has read its first result it goes back to the token of the login.
+    pub(super) fn forgotten(&self, caller: &Caller, handle: &[u8]) -> Option<BTreeMap<String, String>> {
+        let statement = sealed::open_handle(&self.door.identity, &caller.principal.name, handle).ok()?;
+        if !caller.session.is_empty() || caller.bearer.is_none() {
+            return None;
+        }
+        let session = self.open_session(caller, &BTreeMap::new()).ok()?;
+        let parsed = self.parse_one(&session, &statement.sql).ok()?;
+        self.changed_by(caller, parsed.kind()).ok()?.filter(|settings| !settings.is_empty())
+    }
+
     /// The settings after a statement that changes them, or `None` where it is of another kind.
     pub(super) fn changed_by(&self, caller: &Caller, kind: &Kind) -> Result<Option<BTreeMap<String, String>>> {
         let mut settings = caller.session.clone();

@@ -152,7 +152,7 @@ impl Flight {
         Ok(encode(&batch.schema(), Bytes::new(), options, stream::once(async { Ok(batch) }).boxed()))
     }
 
-    fn parse_one(&self, session: &Session, sql: &str) -> Result<Parsed> {
+    pub(super) fn parse_one(&self, session: &Session, sql: &str) -> Result<Parsed> {
         let mut statements = self.door.gateway.parse(session, sql)?.into_iter().filter(|parsed| *parsed.kind() != Kind::Empty);
         match (statements.next(), statements.next()) {
             (Some(parsed), None) => Ok(parsed),
