@@ -21,6 +21,7 @@ pub mod query;
 pub mod server;
 pub mod system;
 pub mod telemetry;
+pub mod values;
 
 #[cfg(test)]
 mod fuzz;

@@ -17,6 +17,7 @@ mod execute;
 mod fault;
 mod functions;
 mod govern;
+mod pace;
 mod parse;
 mod plan;
 mod resolve;
@@ -25,6 +26,7 @@ mod session;
 mod settings;
 mod view;
 mod visible;
+mod workers;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -67,7 +69,7 @@ pub use self::visible::VisibleTable;
 
 use self::admit::Admission;
 use self::authorise::Books;
-pub(crate) use self::dialect::{FloatDigits, float4, float8, split_array};
+pub(crate) use self::dialect::moment_value;
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 use self::parse::Body;
@@ -146,7 +148,7 @@ impl Gateway {
             .with_mode(DiskManagerMode::Directories(vec![parts.spill_dir.clone()]))
             .with_max_temp_directory_size(parts.limits.spill);
         let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc().map_err(fault_of)?;
-        let (ports, engine) = (Ports::new(&runtime), Arc::new(Engine::new(parts.limits.memory, &runtime)));
+        let (ports, engine) = (Ports::new(&runtime), Arc::new(Engine::new(parts.limits.memory, &runtime)?));
         let (admission, running, visible) = (Admission::default(), Arc::default(), VisibleCache::default());
         Ok(Arc::new(Self { parts, ports, engine, admission, running, visible, decisions: Decisions::default() }))
     }
@@ -259,7 +261,7 @@ impl Gateway {
                     self.running.recheck(|record| self.lost(record));
                 }
                 let deadline = self.deadline(session, begun);
-                Ok(MeteredRows::start(planned, explain, query_id, slot, entry, books, deadline))
+                Ok(MeteredRows::start(planned, explain, self.engine.workers(), slot, entry, books, deadline))
             }
             Err(fault) => {
                 books.close(outcome_of(&fault), Some(&fault), 0).await?;

@@ -6,24 +6,28 @@
 //! decided before.
 
 mod arithmetic;
-mod float;
+mod clock;
 mod integer;
 mod interval;
 mod literal;
 mod moment;
 mod operators;
+mod parameters;
 mod plan;
 mod similar;
+mod span;
 mod syntax;
+mod whole;
+mod written;
 mod zone;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use self::float::{FloatDigits, float4, float8};
-pub(crate) use self::literal::split_array;
+pub(crate) use self::literal::moment_value;
 pub(super) use self::operators::Operators;
+pub(super) use self::parameters::parameter_types;
 pub(super) use self::plan::interpret;
 pub(super) use self::syntax::{TABLE_FUNCTION, translate};
 

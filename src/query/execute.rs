@@ -15,7 +15,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::future::BoxFuture;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::QueryId;
@@ -26,6 +26,7 @@ use super::admit::Slot;
 use super::fault::fault_of;
 use super::plan::Planned;
 use super::running::Entry;
+use super::workers::Workers;
 use super::{Notice, parse::deep};
 
 /// `57014`.
@@ -100,20 +101,22 @@ pub(crate) fn outcome_of(fault: &Fault) -> Outcome {
 
 impl MeteredRows {
     /// Starts a planned query.
-    pub(crate) fn start(
+    pub(super) fn start(
         planned: Planned,
         explain: Option<Explain>,
-        query_id: QueryId,
+        workers: &Workers,
         slot: Option<Slot>,
         entry: Entry,
         books: OpenBooks,
         deadline: Option<Instant>,
     ) -> Self {
         let Planned { physical, schema, task, notices, permits: _ } = planned;
-        let result = match explain {
+        let plan = Arc::clone(&physical);
+        let result = workers.rows(&plan, || match explain {
             None => execute_stream(physical, task).map(|stream| called(stream, schema)),
             Some(explain) => Ok(explain.stream(physical, task)),
-        };
+        });
+        let query_id = entry.query_id();
         let stop = Box::pin(entry.stop().token().clone().cancelled_owned());
         let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
         match result {
@@ -144,6 +147,15 @@ impl MeteredRows {
     /// The query's id.
     pub fn query_id(&self) -> QueryId {
         self.query_id
+    }
+
+    /// Cancelled when the query must end: a right was taken away, or its door wants so. Rows that were handed out before and are not sent yet
+    /// may then not be sent either; what is asked for next is the fault.
+    pub fn ending(&self) -> CancellationToken {
+        match &self.state {
+            State::Running(running) => running.entry.stop().token().clone(),
+            _ => CancellationToken::new(),
+        }
     }
 
     /// What the reader is to be told.

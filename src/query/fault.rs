@@ -29,6 +29,7 @@ fn classify(error: &DataFusionError) -> Fault {
         return fault;
     }
     match error {
+        DataFusionError::Context(what, _) if what == "Invalid regex" => invalid_regex(),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
         DataFusionError::Shared(inner) => classify(inner),
         DataFusionError::Collection(errors) => errors.first().map_or_else(internal, classify),
@@ -44,6 +45,8 @@ fn classify(error: &DataFusionError) -> Fault {
                 arrow_fault(arrow)
             } else if let Some(engine) = inner.downcast_ref::<DataFusionError>() {
                 classify(engine)
+            } else if inner.is::<regex::Error>() {
+                invalid_regex()
             } else {
                 internal()
             }
@@ -179,6 +182,7 @@ fn arrow_fault(error: &ArrowError) -> Fault {
         ArrowError::NotYetImplemented(text) => not_implemented(text),
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(engine) => classify(engine),
+            None if inner.is::<regex::Error>() => invalid_regex(),
             None => internal(),
         },
         _ => internal(),
@@ -204,11 +208,17 @@ fn execution_fault(text: &str) -> Fault {
         Fault::new(ErrorKind::OutOfRange, "value out of range")
     } else if lower.contains("more than one row") {
         Fault::new(ErrorKind::Cardinality, "more than one row returned by a subquery used as an expression")
-    } else if lower.contains("parsing") || lower.contains("parse") || lower.contains("invalid") || lower.contains("regular expression") {
+    } else if lower.contains("regex") || lower.contains("regular expression") {
+        invalid_regex()
+    } else if lower.contains("parsing") || lower.contains("parse") || lower.contains("invalid") {
         Fault::new(ErrorKind::InvalidText, "invalid input").with_detail(sentence(&tidy(text)))
     } else {
         Fault::new(ErrorKind::InvalidParameter, "a function cannot be computed").with_detail(sentence(&tidy(text)))
     }
+}
+
+fn invalid_regex() -> Fault {
+    Fault::new(ErrorKind::InvalidRegex, "invalid regular expression")
 }
 
 /// Arrow's type as PostgreSQL calls it.

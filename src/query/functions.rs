@@ -3,6 +3,7 @@
 //! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
 //! own replaces), and those that make large arrays of small arguments.
 
+mod average;
 mod calendar;
 mod format;
 mod make;
@@ -334,7 +335,8 @@ impl Functions {
                 aggregate.insert((*alias).to_owned(), function);
             }
         }
-        aggregate.extend(order::aggregates().into_iter().map(|function| (function.name().to_owned(), function)));
+        aggregate
+            .extend(order::aggregates().into_iter().chain([average::function()]).map(|function| (function.name().to_owned(), function)));
         Self {
             scalar,
             aggregate,

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
 use datafusion::datasource::{cte_worktable, provider_as_source};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
@@ -36,8 +36,10 @@ use crate::{ports, system};
 
 use super::fault::fault_of;
 use super::functions::{self, Functions};
+use super::pace::paced;
 use super::parse::deep;
 use super::view::Governed;
+use super::workers::Workers;
 use super::{Notice, dialect};
 
 /// The parts of the engine that all queries share.
@@ -49,22 +51,29 @@ pub(crate) struct Engine {
     runtime: Arc<RuntimeEnv>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     type_planner: Arc<dyn TypePlanner>,
+    workers: Workers,
 }
 
 impl Engine {
     /// An engine on this much memory, with `runtime`'s disk manager and caches.
-    pub(crate) fn new(memory: u64, runtime: &RuntimeEnv) -> Self {
+    pub(crate) fn new(memory: u64, runtime: &RuntimeEnv) -> Result<Self> {
         let pool = FairSpillPool::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let consumers = std::num::NonZeroUsize::MIN;
         let memory: Arc<dyn MemoryPool> = Arc::new(TrackConsumersPool::new(pool, consumers));
-        Self {
+        Ok(Self {
             config: ports::session_config(),
             functions: Functions::new(),
             memory: Arc::clone(&memory),
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
             expr_planners: std::iter::once(Arc::new(dialect::Operators) as _).chain(functions::planners()).collect(),
             type_planner: Arc::new(system::PgTypePlanner),
-        }
+            workers: Workers::start()?,
+        })
+    }
+
+    /// What queries run on.
+    pub(super) fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// The functions that statements may call.
@@ -184,6 +193,7 @@ impl ContextProvider for Names<'_> {
 pub(crate) struct Drafted {
     plan: LogicalPlan,
     state: SessionState,
+    time_zone: Tz,
     governed: Governed,
 }
 
@@ -206,9 +216,9 @@ impl Governed {
             let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
             let planner = SqlToRel::new_with_options(&names, ParserOptions::from(&state.config_options().sql_parser));
             let plan = deep(|| planner.sql_statement_to_plan_with_context(self.statement.clone(), &mut context));
-            plan.and_then(|plan| deep(|| dialect::interpret(plan))).map_err(fault_of)?
+            plan.and_then(|plan| deep(|| dialect::interpret(plan, time_zone))).map_err(fault_of)?
         };
-        Ok(Drafted { plan, state, governed: self })
+        Ok(Drafted { plan, state, time_zone, governed: self })
     }
 }
 
@@ -224,7 +234,7 @@ impl Drafted {
     /// The parameters' types, `$1` first. `$1::date` is a date; one that nothing determines is text, as in PostgreSQL.
     pub(crate) fn parameters(&self) -> Result<Vec<DataType>> {
         let mut types = BTreeMap::new();
-        let cast = cast_parameters(&self.plan).map_err(fault_of)?;
+        let places = dialect::parameter_types(&self.plan).map_err(fault_of)?;
         for (name, data_type) in self.plan.get_parameter_types().map_err(fault_of)? {
             let number: usize = name
                 .trim_start_matches('$')
@@ -232,7 +242,7 @@ impl Drafted {
                 .ok()
                 .filter(|number| (1..=u16::MAX.into()).contains(number))
                 .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
-            types.insert(number, data_type.or_else(|| cast.get(&name).cloned()).unwrap_or(DataType::Utf8));
+            types.insert(number, data_type.or_else(|| places.get(&name).cloned()).unwrap_or(DataType::Utf8));
         }
         let count = types.last_key_value().map_or(0, |(last, _)| *last).max(self.governed.parameters);
         Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
@@ -256,14 +266,15 @@ impl Drafted {
             let values = parameters.iter().zip(&expected).map(|(value, to)| cast_parameter(value, to)).collect::<Result<Vec<_>>>()?;
             let values: ParamValues = values.into();
             // A parameter's type may be known only now.
-            self.plan = deep(|| self.plan.with_param_values(values).and_then(dialect::interpret)).map_err(fault_of)?;
+            let zone = self.time_zone;
+            self.plan = deep(|| self.plan.with_param_values(values).and_then(|plan| dialect::interpret(plan, zone))).map_err(fault_of)?;
         }
         Ok(self)
     }
 
     /// The physical plan, every scan of which is counted and speaks of its product only.
     pub(crate) async fn plan(self) -> Result<Planned> {
-        let Self { plan, state, governed } = self;
+        let Self { plan, state, governed, .. } = self;
         let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
         let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
         let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
@@ -278,32 +289,16 @@ impl Drafted {
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         let multiplies = node.children().len() > 1 || node.is::<UnnestExec>();
-        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(paced(node)?)) as _) } else { Transformed::no(node) })
     });
     plan.map(|plan| plan.data)
 }
 
-/// Parameters that are cast where they stand, by name: a client that is told `text` for `$1::date` sends no date.
-fn cast_parameters(plan: &LogicalPlan) -> EngineResult<HashMap<String, DataType>> {
-    let mut types = HashMap::new();
-    plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                if let Expr::Cast(cast) = expr
-                    && let Expr::Placeholder(parameter) = cast.expr.as_ref()
-                {
-                    types.entry(parameter.id.clone()).or_insert_with(|| cast.field.data_type().clone());
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(types)
-}
-
 /// A parameter in the type that the statement wants it in.
 fn cast_parameter(value: &ScalarValue, to: &DataType) -> Result<ScalarValue> {
-    if value.data_type() == *to {
+    // `numeric` without a scale takes every value as it is.
+    let any = *to == DataType::Decimal128(38, 10) && value.data_type().is_decimal();
+    if value.data_type() == *to || any {
         return Ok(value.clone());
     }
     value.cast_to(to).map_err(|error| {

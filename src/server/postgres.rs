@@ -17,7 +17,6 @@ mod reply;
 mod startup;
 mod statements;
 mod transaction;
-mod types;
 mod wire;
 
 use std::net::SocketAddr;

@@ -191,14 +191,98 @@ SELECT left(kind, 1) || '.', upper(left(kind, 1)) || substr(kind, 2) FROM claims
 SELECT date_part('month', reported_at)::int AS m, to_char(reported_at, 'YYYY-MM-DD') AS d FROM claims.claims_enriched WHERE extract(year FROM reported_at) = 2026 ORDER BY claim_id LIMIT 3
 SELECT count(*) FROM claims.claims_enriched WHERE date_trunc('month', reported_at) = TIMESTAMPTZ '2026-03-01'
 SELECT count(*) FROM claims.claims_enriched WHERE reported_at::date BETWEEN '2026-01-01' AND '2026-03-31'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 02:00+00'::text
+SELECT TIMESTAMPTZ '2024-07-01 02:00+00'::text
+SELECT TIMESTAMP '2024-07-01 02:00'::text
+SELECT TIMESTAMP '2024-07-01 02:00:00.5'::text
+SELECT DATE '2024-07-01'::text
+SELECT TIME '02:00'::text
+SELECT INTERVAL '1 day 02:00'::text
+SELECT INTERVAL '1 mon -3 days 04:05:06.7'::text
+SELECT true::text
+SELECT 1.50::text
+SELECT 'x' || TIMESTAMP '2024-07-01 02:00'
+SELECT 'x' || DATE '2024-07-01'
+SELECT 'x' || INTERVAL '1 day'
+SELECT 'x' || true
+SELECT concat('x', TIMESTAMP '2024-07-01 02:00', true, 1.5, DATE '2024-01-01')
+SELECT ARRAY[1,2]::text
+SELECT ARRAY['a','b c']::text
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 02:00+00'::date
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 02:00+00'::timestamp
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 02:00+00'::time
+SET TimeZone='America/New_York'; SELECT TIMESTAMP '2024-07-01 02:00'::timestamptz
+SET TimeZone='America/New_York'; SELECT DATE '2024-07-01'::timestamptz
+SET TimeZone='America/New_York'; SELECT DATE '2024-07-01' = TIMESTAMPTZ '2024-07-01 04:00+00'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 04:00+00' >= '2024-07-01'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 04:00+00' BETWEEN '2024-07-01' AND '2024-07-01 00:30'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-01 04:00+00' IN ('2024-07-01')
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-03-09 12:00+00' + INTERVAL '1 day'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-03-09 12:00+00' + INTERVAL '24 hours'
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-03-31 12:00+00' - INTERVAL '1 month 1 hour'
+SET TimeZone='America/New_York'; SELECT current_date = (now() AT TIME ZONE 'America/New_York')::date
+SET TimeZone='Pacific/Kiritimati'; SELECT current_date - (now() AT TIME ZONE 'UTC')::date >= 0, current_date = (now() AT TIME ZONE 'Pacific/Kiritimati')::date
+SET TimeZone='Pacific/Kiritimati'; SELECT localtimestamp = (now() AT TIME ZONE 'Pacific/Kiritimati')
+SET TimeZone='America/New_York'; SELECT date_trunc('day', TIMESTAMPTZ '2024-07-01 02:00+00')
+SET TimeZone='America/New_York'; SELECT to_char(TIMESTAMPTZ '2024-07-01 02:00+00', 'YYYY-MM-DD HH24:MI TZ')
+SET TimeZone='America/New_York'; SELECT extract(day FROM TIMESTAMPTZ '2024-07-01 02:00+00')
+SET TimeZone='America/New_York'; SELECT min(t)::date FROM (VALUES (TIMESTAMPTZ '2024-07-01 02:00+00')) v(t) GROUP BY t::date
+SET TimeZone='America/New_York'; SELECT CASE WHEN TIMESTAMPTZ '2024-07-01 02:00+00' < DATE '2024-07-01' THEN 'a' ELSE 'b' END
+SET TimeZone='America/New_York'; SELECT TIMESTAMPTZ '2024-07-02 02:00+00' - TIMESTAMPTZ '2024-07-01 02:00+00', TIMESTAMPTZ '2024-07-02 02:00+00' - DATE '2024-07-01'
+SET TimeZone='America/New_York'; SELECT coalesce(NULL::timestamptz, TIMESTAMP '2024-07-01 02:00')
+SELECT INTERVAL '1 day' = INTERVAL '24 hours'
+SELECT INTERVAL '1 month' > INTERVAL '29 days'
+SELECT INTERVAL '40 days' > INTERVAL '1 month'
+SELECT i FROM (VALUES (INTERVAL '1 month'), (INTERVAL '40 days'), (INTERVAL '1 hour')) v(i) ORDER BY i
+SELECT 1.0::float8 / 0
+SELECT 1 / 0.0::float8
+SELECT 'NaN'::float8 / 0
+SELECT 5 % 0.0
+SELECT 5.5 % 0
+SELECT sum(x) FROM (VALUES (9223372036854775807), (1)) v(x)
+SELECT sum(x) OVER () FROM (VALUES (9223372036854775807), (1)) v(x)
+SELECT sum(x)/2 FROM (VALUES (3::int)) v(x)
+SELECT sum(x)/2 FROM (VALUES (3::bigint)) v(x)
+SELECT sum(CASE WHEN true THEN 1 ELSE 0 END)/2
+SELECT 2147483647 + 1
+SELECT 65536 * 65536
+SELECT -2147483648
+SELECT 2147483648 + 1
+SELECT ARRAY[1,2,3]
+SELECT 3 = ANY(ARRAY[1,2,3])
+SELECT array_position(ARRAY[1,2,3], 2), (ARRAY[10,20])[2], cardinality(ARRAY[1,2])
+SELECT '[1,2,3]'::json -> 1, '{"a":[1,2]}'::jsonb -> 'a' ->> 0
+SELECT ntile(2) OVER (ORDER BY x), lag(x, 1, 0) OVER (ORDER BY x), nth_value(x, 2) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) FROM (VALUES (1),(2),(3)) v(x)
+WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) SELECT sum(n) FROM t
+SELECT count(*) FROM generate_series(1, 10)
+SELECT round(2.567, 2), round(-15, -1), round(1234.5, -2), trunc(2.567, 1)
+SELECT 2 ^ 10, power(2, 3), 7 / 2, 7 % 3, -7 / 2
+SELECT DATE '2024-01-01' + 7, DATE '2024-01-08' - 7
+SELECT avg(x), avg(x::int), avg(x::numeric), avg(x::float8), avg(DISTINCT x) FROM (VALUES (1::bigint),(2),(2)) v(x)
+SELECT x, avg(y) OVER (PARTITION BY x ORDER BY y ROWS 1 PRECEDING) FROM (VALUES (1,2),(1,3),(2,9)) v(x,y) ORDER BY 1, 2
+SELECT substr('abc', 2), left('abc', 2), repeat('a', 3), lpad('a', 3, 'x'), split_part('a,b', ',', 2), chr(65)
+SELECT to_timestamp(1700000000)
+SELECT make_date(2024, 1, 5), make_timestamp(2024, 1, 5, 10, 11, 12.5)
+SELECT CASE 1 WHEN 1 THEN 'a' END, nullif(1, 1), coalesce(NULL, 5), greatest(1, 2.5)
+SELECT 1::bigint + 2147483647
+SELECT abs(-5), sign(-5), mod(7, 3)
+SELECT x, count(*) FROM (VALUES (1),(1),(2)) v(x) GROUP BY 1 ORDER BY 1
+SELECT DISTINCT ON (1) x, y FROM (VALUES (1,2),(1,3)) v(x,y) ORDER BY 1, 2
+SELECT 5 & 3, 5 | 3, 5 # 3, 1 << 3, ~5
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY x) FROM (VALUES (1),(2)) v(x)
+SELECT GROUPING(x), x, sum(y) FROM (VALUES (1,2),(2,3)) v(x,y) GROUP BY ROLLUP (1) ORDER BY 2
+SELECT claim_id = ANY(ARRAY[500000001,2]) FROM claims.claims_enriched ORDER BY claim_id LIMIT 1
+SELECT '1.50'::numeric, 5::numeric, amount::numeric FROM claims.claims_enriched ORDER BY claim_id LIMIT 2
+SELECT sum(claim_id) FROM claims.claims_enriched
 """.strip().splitlines()
 
 # Where the gateway answers otherwise, and how. One that no longer does belongs above.
 OTHERWISE = {
     "SELECT 1.0 / 3": "a quotient of numerics has sixteen decimals, and PostgreSQL's as many as its size asks for",
-    "SELECT avg(amount) FROM claims.claims_enriched": "avg of numerics has four decimals more than they have, and of integers is a double precision",
+    "SELECT avg(amount) FROM claims.claims_enriched": "an average has sixteen decimals, and PostgreSQL's as many as its size asks for",
     "SELECT extract(second FROM TIMESTAMP '2024-03-05 14:07:09.5')": "extract is a double precision, and writes no trailing zeros",
-    "SELECT 2147483647 + 1": "whole numbers without a type are bigint",
+    "SELECT max(i) FROM (VALUES (INTERVAL '1 month'), (INTERVAL '40 days')) v(i)": "min and max of intervals go by their months first",
+    "SELECT 1e308::float8 * 10": "a double that grows too large is Infinity",
     "SELECT coalesce(sum(amount), 0) FROM claims.claims_enriched WHERE false": "a whole number beside a numeric takes its scale",
     "SELECT row(1, 'a')": "a record is JSON",
     "SELECT 'abc'::char(5)": "char(n) is not padded",

@@ -729,7 +729,7 @@ async fn packed(gateway: &TestGateway, ticket: Ticket, word: Option<&'static str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn results_are_compressed_for_those_who_ask() {
+async fn d5_results_are_compressed_for_those_who_ask_and_for_nobody_else() {
     let gateway = shop().start().await;
     let sql = "SELECT order_id, repeat('x', 500) AS a FROM shop.orders";
     let found = ticket(&info(&gateway, "alice", sql).await);

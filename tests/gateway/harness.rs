@@ -398,6 +398,12 @@ impl Deref for Pg {
     }
 }
 
+impl std::ops::DerefMut for Pg {
+    fn deref_mut(&mut self) -> &mut tokio_postgres::Client {
+        &mut self.client
+    }
+}
+
 /// What the HTTP door answered.
 #[derive(Debug)]
 pub struct Answer {

@@ -236,6 +236,8 @@ async fn the_statement_timeout_covers_planning() {
     raw.query(&format!("SELECT {sums} FROM shop.numbers")).await;
     let messages = raw.until_ready().await;
     assert_eq!(field(&messages[messages.len() - 2], b'C'), "57014");
+    raw.query("SET statement_timeout = 0").await;
+    raw.until_ready().await;
     raw.query("SELECT 1").await;
     assert_eq!(tags(&raw.until_ready().await), ["SELECT 1"]);
 }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray};
 use arrow::compute::kernels::numeric;
 use arrow::datatypes::{
-    DataType, Decimal128Type, DurationMicrosecondType, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256,
+    DataType, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256,
 };
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
@@ -33,6 +33,7 @@ struct Infix {
 enum Kind {
     Integer,
     Decimal,
+    Float,
     Interval,
     Days,
 }
@@ -50,6 +51,11 @@ pub(super) fn integers(left: Expr, op: Operator, right: Expr) -> Expr {
 /// The quotient of two decimals.
 pub(super) fn quotient(left: Expr, right: Expr) -> Expr {
     infix(Kind::Decimal, left, Operator::Divide, right)
+}
+
+/// The quotient of two numbers, one of which is floating.
+pub(super) fn float_quotient(left: Expr, right: Expr) -> Expr {
+    infix(Kind::Float, left, Operator::Divide, right)
 }
 
 /// An interval times or by a number.
@@ -148,6 +154,10 @@ impl ScalarUDFImpl for Infix {
                 wider.map(|wide| vec![wide; types.len()])
             }
             Kind::Decimal => types.iter().map(as_decimal).collect(),
+            Kind::Float => {
+                let single = types.iter().all(|part| *part == DataType::Float32);
+                Some(vec![if single { DataType::Float32 } else { DataType::Float64 }; types.len()])
+            }
             Kind::Days => None,
             Kind::Interval => {
                 let factors = std::iter::repeat_n(DataType::Float64, types.len().saturating_sub(1));
@@ -164,7 +174,7 @@ impl ScalarUDFImpl for Infix {
                 let scales = types.iter().filter_map(|part| if let DataType::Decimal128(_, scale) = part { Some(*scale) } else { None });
                 Ok(DataType::Decimal128(WIDEST, scales.fold(QUOTIENT_SCALE, i8::max)))
             }
-            Kind::Integer | Kind::Interval => Ok(types.first().cloned().unwrap_or(DataType::Null)),
+            Kind::Integer | Kind::Float | Kind::Interval => Ok(types.first().cloned().unwrap_or(DataType::Null)),
         }
     }
 
@@ -200,12 +210,27 @@ impl ScalarUDFImpl for Infix {
         let result = parts.zip(&self.ops).try_fold(first.to_array(rows)?, |left, (right, op)| {
             let right = right.to_array(rows)?;
             match self.kind {
+                Kind::Float if *left.data_type() == DataType::Float32 => float_quotients::<Float32Type>(&left, &right),
+                Kind::Float => float_quotients::<Float64Type>(&left, &right),
                 Kind::Decimal => quotients(left.as_primitive(), right.as_primitive(), result_type),
                 _ => intervals(left.as_primitive(), right.as_primitive(), *op),
             }
         })?;
         if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
     }
+}
+
+/// The quotients of floats. A NaN by zero is one.
+fn float_quotients<T: ArrowPrimitiveType<Native: Into<f64>>>(left: &ArrayRef, right: &ArrayRef) -> EngineResult<ArrayRef> {
+    let (dividends, divisors) = (left.as_primitive::<T>(), right.as_primitive::<T>());
+    let zero = |(dividend, divisor): (Option<T::Native>, Option<T::Native>)| match (dividend, divisor) {
+        (Some(dividend), Some(divisor)) => divisor.into() == 0.0 && !dividend.into().is_nan(),
+        _ => false,
+    };
+    if dividends.iter().zip(divisors).any(zero) {
+        return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
+    }
+    Ok(numeric::div(left, right)?)
 }
 
 fn range(data_type: &DataType, error: ArrowError) -> ArrowError {

@@ -1,5 +1,8 @@
 //! Literals: texts that stand for values, checked and spelt in the one way that the engine reads.
 
+use arrow::datatypes::DataType as ArrowType;
+use chrono_tz::Tz;
+use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, DataType, Expr};
 
 use super::moment::{self, Day, Written};
@@ -31,7 +34,7 @@ impl Kind {
 #[derive(Debug)]
 pub(super) enum Moment {
     /// In the engine's spelling.
-    Fixed(String),
+    Fixed { text: String, zoned: bool },
     /// So many days from the day that it is when the statement runs, or just now.
     Running(Day),
 }
@@ -40,7 +43,7 @@ impl Moment {
     /// The expression that has this value.
     pub(super) fn into_expr(self, data_type: &DataType) -> Expr {
         match self {
-            Self::Fixed(text) => syntax::cast(syntax::literal(&text), data_type.clone()),
+            Self::Fixed { text, .. } => syntax::cast(syntax::literal(&text), data_type.clone()),
             Self::Running(Day::Now) => syntax::cast(syntax::call("now", Vec::new()), data_type.clone()),
             Self::Running(Day::Ahead(days)) => {
                 let today = syntax::call("current_date", Vec::new());
@@ -60,12 +63,14 @@ pub(super) fn moment(text: &str, kind: Kind) -> Result<Moment> {
         Written::Day(day) => Ok(Moment::Running(day)),
         Written::At { date, time, zone } => {
             let clock = time.map(|time| time.format("%H:%M:%S%.f").to_string());
+            let zoned = zone.is_some();
             let zone = zone.unwrap_or_default();
+            let fixed = |text| Ok(Moment::Fixed { text, zoned });
             match (kind, date, clock) {
-                (Kind::Date, Some(date), _) => Ok(Moment::Fixed(date.to_string())),
-                (Kind::Time, _, Some(clock)) => Ok(Moment::Fixed(clock)),
-                (Kind::Timestamp, Some(date), clock) => Ok(Moment::Fixed(format!("{date} {}", clock.as_deref().unwrap_or("00:00:00")))),
-                (Kind::Instant, Some(date), clock) => Ok(Moment::Fixed(format!("{date} {}{zone}", clock.as_deref().unwrap_or("00:00:00")))),
+                (Kind::Date, Some(date), _) => fixed(date.to_string()),
+                (Kind::Time, _, Some(clock)) => fixed(clock),
+                (Kind::Timestamp, Some(date), clock) => fixed(format!("{date} {}", clock.as_deref().unwrap_or("00:00:00"))),
+                (Kind::Instant, Some(date), clock) => fixed(format!("{date} {}{zone}", clock.as_deref().unwrap_or("00:00:00"))),
                 _ => Err(wrong()),
             }
         }
@@ -83,50 +88,28 @@ pub(super) fn interval(text: &str, unit: Option<&str>) -> Result<String> {
     Ok(format!("{} months {} days {sign}{seconds}.{rest:06} seconds", parts.months, parts.days))
 }
 
-/// The items of a one-dimensional array literal; `None` where it is malformed.
-pub(crate) fn split_array(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut items = Vec::new();
-    let mut characters = inner.chars().peekable();
-    if inner.trim().is_empty() {
-        return Some(items);
-    }
-    loop {
-        while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut item = String::new();
-        let quoted = characters.next_if_eq(&'"').is_some();
-        loop {
-            match characters.peek() {
-                None if quoted => return None,
-                Some('"') if quoted => break,
-                None | Some(',') if !quoted => break,
-                Some('{' | '}' | '"') if !quoted => return None,
-                _ => {}
-            }
-            match characters.next() {
-                Some('\\') => item.push(characters.next()?),
-                Some(other) => item.push(other),
-                None => return None,
+/// The value of a text about time that stands for a parameter of that type, in a session in `zone`.
+pub(crate) fn moment_value(text: &str, data_type: &ArrowType, zone: Tz) -> Result<ScalarValue> {
+    let kind = match data_type {
+        ArrowType::Date32 => Kind::Date,
+        ArrowType::Time64(_) => Kind::Time,
+        ArrowType::Timestamp(_, None) => Kind::Timestamp,
+        ArrowType::Timestamp(_, Some(_)) => Kind::Instant,
+        _ => return ScalarValue::from(interval(text, None)?).cast_to(data_type).map_err(Fault::internal),
+    };
+    let spelt = match moment(text, kind)? {
+        Moment::Fixed { text, .. } => text,
+        Moment::Running(day) => {
+            let now = chrono::Utc::now().with_timezone(&zone).naive_local();
+            match day {
+                Day::Now if kind == Kind::Date => now.date().to_string(),
+                Day::Now if kind == Kind::Time => now.time().to_string(),
+                Day::Now => now.to_string(),
+                Day::Ahead(days) => (now.date() + chrono::TimeDelta::days(days.into())).to_string(),
             }
         }
-        if quoted {
-            characters.next();
-            while characters.next_if(|c| c.is_whitespace()).is_some() {}
-            items.push(Some(item));
-        } else {
-            let item = item.trim();
-            match item {
-                "" => return None,
-                _ if item.eq_ignore_ascii_case("null") => items.push(None),
-                _ => items.push(Some(item.to_owned())),
-            }
-        }
-        match characters.next() {
-            None => return Some(items),
-            Some(',') => {}
-            Some(_) => return None,
-        }
-    }
+    };
+    ScalarValue::from(spelt).cast_to(data_type).map_err(|_| invalid(kind.name(), text))
 }
 
 /// A UUID in small letters with hyphens.
@@ -150,7 +133,7 @@ mod tests {
 
     fn fixed(text: &str, kind: Kind) -> String {
         match moment(text, kind) {
-            Ok(Moment::Fixed(text)) => text,
+            Ok(Moment::Fixed { text, .. }) => text,
             Ok(Moment::Running(day)) => format!("{day:?}"),
             Err(fault) => fault.sqlstate().to_owned(),
         }
@@ -232,26 +215,13 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_array_is_its_items() {
-        let items = |text: &str| {
-            split_array(text).map(|items| items.into_iter().map(|item| item.unwrap_or_else(|| "-".into())).collect::<Vec<_>>())
-        };
-        assert_eq!(items("{}"), Some(vec![]));
-        assert_eq!(items("{1, 2 ,NULL}"), Some(vec!["1".into(), "2".into(), "-".into()]));
-        assert_eq!(items(r#"{"a,b","c\"d",e f}"#), Some(vec!["a,b".into(), "c\"d".into(), "e f".into()]));
-        for text in ["1,2", "{1,}", "{,1}", "{{1},{2}}", "{\"a}", "{a\"b}"] {
-            assert_eq!(items(text), None, "{text}");
-        }
-    }
-
     proptest::proptest! {
         #[test]
         fn no_text_ends_the_reader(text in "[0-9a-zA-Z:+,./ {}\"\\\\-]{0,24}|.{0,12}", unit in proptest::option::of("[a-z]{1,7}")) {
             for kind in [Kind::Date, Kind::Timestamp, Kind::Instant, Kind::Time] {
                 let _ = moment(&text, kind);
             }
-            let _ = (interval(&text, unit.as_deref()), split_array(&text), uuid(&text), json(&text));
+            let _ = (interval(&text, unit.as_deref()), uuid(&text), json(&text));
         }
     }
 }

@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result as EngineResult};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{ExprSchemable, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::arithmetic::scaled;
@@ -20,6 +20,10 @@ impl ExprPlanner for Operators {
             _ => return Ok(PlannerResult::Original(raw)),
         };
         let types = raw.left.get_type(schema).ok().zip(raw.right.get_type(schema).ok());
+        // `$1 * interval '1 day'`
+        if let (Expr::Placeholder(_), Some((_, DataType::Interval(_))), Operator::Multiply) = (&raw.left, &types, op) {
+            return Ok(PlannerResult::Planned(scaled(raw.right, op, cast(raw.left, DataType::Float64))));
+        }
         Ok(match types {
             Some((DataType::Interval(_), number)) if number.is_numeric() => PlannerResult::Planned(scaled(raw.left, op, raw.right)),
             Some((number, DataType::Interval(_))) if number.is_numeric() && op == Operator::Multiply => {

@@ -4,17 +4,19 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, OrderBy, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut,
-    VisitorMut, visit_expressions,
+    AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, OrderBy, OrderByKind, Query,
+    Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod, TimezoneInfo,
+    TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
 };
 
 use super::literal::{self, Kind};
 use super::similar::SIMILAR;
+use super::whole;
 use super::zone::TIMEZONE;
-use crate::error::{Fault, Result};
+use crate::error::{ErrorKind, Fault, Result};
 use crate::system::{self, syntax};
+use crate::values::nested::split_array;
 
 /// The longest sides of `OVERLAPS`, as text.
 const LONGEST_PERIODS: usize = 1_000;
@@ -42,6 +44,7 @@ impl VisitorMut for Translation {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Fault> {
         limit(query);
         self.ordered_by = order(query);
+        whole::of_query(query);
         ControlFlow::Continue(())
     }
 
@@ -52,11 +55,34 @@ impl VisitorMut for Translation {
                 let ControlFlow::Continue(()) = expr.visit(&mut Shown::default());
             }
         }
+        whole::of_select(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Fault> {
+        whole::frames(select, false);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Fault> {
+        if let TableFactor::Table { sample: sample @ Some(_), .. } | TableFactor::Derived { sample: sample @ Some(_), .. } = factor {
+            // The planner would leave it out without a word.
+            if !sample.take().is_some_and(|sample| is_all(&sample)) {
+                let fault = Fault::new(ErrorKind::Unsupported, "TABLESAMPLE is not supported");
+                return ControlFlow::Break(fault.with_hint("Order by random() and take a LIMIT."));
+            }
+        }
+        whole::of_table(factor);
         ControlFlow::Continue(())
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Fault> {
         name_series(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Fault> {
+        whole::of_expr(expr);
         ControlFlow::Continue(())
     }
 
@@ -111,6 +137,13 @@ fn order(query: &mut Query) -> HashSet<String> {
     names
 }
 
+/// `TABLESAMPLE SYSTEM (100)` is every row.
+fn is_all(sample: &TableSampleKind) -> bool {
+    let (TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) = sample;
+    let known = matches!(sample.name, Some(TableSampleMethod::Bernoulli | TableSampleMethod::System));
+    known && sample.quantity.as_ref().is_some_and(|quantity| quantity.unit.is_none() && quantity.value == number_as_written("100"))
+}
+
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
 fn limit(query: &mut Query) {
     let plain = query.fetch.as_ref().is_some_and(|fetch| !fetch.with_ties && !fetch.percent);
@@ -149,7 +182,9 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
             Some(syntax::call("arrays_overlap", vec![(**left).clone(), (**right).clone()]))
         }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => overlaps(left, right),
-        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Some(binary((**expr).clone(), BinaryOperator::PGBitwiseXor, number("-1"))),
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
+            Some(binary((**expr).clone(), BinaryOperator::PGBitwiseXor, syntax::cast(number("-1"), DataType::Int(None))))
+        }
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(syntax::call("sqrt", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(syntax::call("cbrt", vec![(**expr).clone()])),
         // The planner drops the sign.
@@ -165,11 +200,20 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
             None
         }
         Expr::BinaryOp { left, op, right } => document(left, op, right),
-        Expr::Function(function) => renamed(function),
+        Expr::Function(function) => {
+            if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
+                whole::frame(spec, false);
+            }
+            renamed(function)
+        }
         Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call(TIMEZONE, vec![(**time_zone).clone(), (**timestamp).clone()])),
         Expr::Cast { expr: inner, data_type, kind: CastKind::Cast | CastKind::DoubleColon, .. } => match syntax::string(inner) {
             Some(text) => literal_cast(text, data_type)?,
-            None => cut(inner, data_type),
+            // `1e308` is no decimal that the engine holds.
+            None => match exponential(inner).filter(|_| is_float(data_type)) {
+                Some(text) => Some(syntax::cast(syntax::literal(&text), data_type.clone())),
+                None => cut(inner, data_type),
+            },
         },
         Expr::TypedString(TypedString { data_type, value, .. }) => match &value.value {
             Value::SingleQuotedString(text) => literal_cast(text, data_type)?,
@@ -184,11 +228,12 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
             None => None,
         },
         Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
-            if let Some(items) = syntax::string(right).and_then(literal::split_array) {
+            if let Some(items) = syntax::string(right).and_then(split_array) {
                 **right = array(items);
             }
             None
         }
+        Expr::Value(_) => whole::typed(expr),
         _ => None,
     })
 }
@@ -209,15 +254,38 @@ fn literal_cast(written: &str, data_type: &DataType) -> Result<Option<Expr>> {
         DataType::Timestamp(..) => Some(literal::moment(written, Kind::Timestamp)?.into_expr(data_type)),
         DataType::Time(_, zone) if !zoned(zone) => Some(literal::moment(written, Kind::Time)?.into_expr(data_type)),
         DataType::Array(ArrayElemTypeDef::SquareBracket(..)) => {
-            literal::split_array(written).map(|items| syntax::cast(array(items), data_type.clone()))
+            split_array(written).map(|items| syntax::cast(array(items), data_type.clone()))
         }
         DataType::Uuid => Some(syntax::cast(syntax::literal(&literal::uuid(written)?), data_type.clone())),
         DataType::JSON | DataType::JSONB => {
             literal::json(written)?;
             None
         }
+        // With the decimals that are written.
+        DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
+            let scale = written.trim().split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            let plain = scale <= 30 && written.bytes().all(|byte| byte.is_ascii_digit() || b"+-. ".contains(&byte));
+            let scale = i64::try_from(scale).ok().filter(|_| plain);
+            scale.map(|scale| syntax::cast(syntax::literal(written), DataType::Numeric(ExactNumberInfo::PrecisionAndScale(38, scale))))
+        }
         _ => cut(&syntax::literal(written), data_type),
     })
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Double(_) | DataType::DoublePrecision | DataType::Float8 | DataType::Float(_) | DataType::Float4 | DataType::Real
+    )
+}
+
+/// A number with an exponent, as it is written.
+fn exponential(expr: &Expr) -> Option<String> {
+    let Expr::Value(value) = expr else { return None };
+    match &value.value {
+        Value::Number(digits, _) if digits.contains(['e', 'E']) => Some(digits.clone()),
+        _ => None,
+    }
 }
 
 /// `varchar(3)` keeps three characters.
@@ -260,7 +328,7 @@ fn renamed(function: &Function) -> Option<Expr> {
 /// A path into a JSON document: `->`, `->>`, `#>`, `#>>`, `?`.
 fn document(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
     let path = |name: &str| {
-        let steps = syntax::string(right).and_then(literal::split_array)?;
+        let steps = syntax::string(right).and_then(split_array)?;
         let step = |step: Option<String>| {
             let step = step?;
             let index = step.parse::<u32>().is_ok();
@@ -362,8 +430,13 @@ fn counted(subquery: &Query, negated: bool) -> Option<Expr> {
     Some(Expr::Subquery(Box::new(query)))
 }
 
-pub(super) fn number(digits: &str) -> Expr {
+fn number_as_written(digits: &str) -> Expr {
     Expr::value(Value::Number(digits.to_owned(), false))
+}
+
+/// A number as it stands: see [`whole`].
+pub(super) fn number(digits: &str) -> Expr {
+    Expr::value(Value::Number(digits.to_owned(), true))
 }
 
 fn array(items: Vec<Option<String>>) -> Expr {

@@ -116,8 +116,8 @@ impl From<Fault> for Halt {
     }
 }
 
-impl From<super::encode::Unwritable> for Halt {
-    fn from(value: super::encode::Unwritable) -> Self {
+impl From<crate::values::Unwritable> for Halt {
+    fn from(value: crate::values::Unwritable) -> Self {
         Fault::from(value).into()
     }
 }

@@ -15,15 +15,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::cancel::{Halt, Registration, Running, Signals, shutting_down};
-use super::encode::Style;
 use super::portal::{Cursor, Shelf};
 use super::reply::{self, Outbox, Severity};
 use super::transaction::{Effect, Step, Transaction};
 use super::wire::{self, Frame, FrameError, Frames, Frontend};
 use crate::error::{ErrorKind, Fault};
-use crate::query::FloatDigits;
 use crate::query::{Description, Parsed, Session};
 use crate::server::Door;
+use crate::values::{FloatDigits, Style};
 
 /// What a message costs at least of the room for unread ones.
 const LEAST_COST: usize = 256;

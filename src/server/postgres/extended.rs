@@ -11,10 +11,10 @@ use super::params::Parameter;
 use super::portal::{Portal, Prepared, State, called, check_unchanged, query_of};
 use super::reply;
 use super::statements::{row_description, rows_tag};
-use super::types;
 use super::wire::{Bind, Target};
 use crate::error::{ErrorKind, Fault};
 use crate::query::{Description, Kind, Parsed};
+use crate::values::types;
 
 impl<W: AsyncWrite + Unpin + Send> Connection<W> {
     /// Makes a prepared statement.

@@ -7,9 +7,10 @@ use bytes::{Buf, Bytes};
 use chrono_tz::Tz;
 use datafusion::scalar::ScalarValue;
 
-use super::encode::time;
-use super::types::{self, oid};
 use crate::error::{ErrorKind, Fault};
+use crate::values::nested::split_array;
+use crate::values::time;
+use crate::values::types::{self, oid};
 
 /// Arrays longer than this are refused: each item costs far more memory than its bytes.
 const LONGEST_ARRAY: usize = 100_000;
@@ -48,7 +49,9 @@ impl Parameter {
 
     /// A value of another type as one of the statement's.
     pub fn convert(&self, natural: ScalarValue) -> Result<ScalarValue, Fault> {
-        if natural.data_type() == self.target {
+        // `numeric` without a scale takes every value as it is.
+        let any = self.target == DataType::Decimal128(38, 10) && natural.data_type().is_decimal();
+        if natural.data_type() == self.target || any {
             return Ok(natural);
         }
         let converted = natural.cast_to(&self.target);
@@ -104,7 +107,7 @@ fn integer<T: std::str::FromStr<Err = std::num::ParseIntError>>(type_oid: u32, t
 }
 
 fn from_text(type_oid: u32, text: &str, zone: Tz) -> Result<ScalarValue, Fault> {
-    let by_arrow = |target: DataType| ScalarValue::from(text.trim()).cast_to(&target).map_err(|_| invalid(type_oid, text));
+    let moment = |target: DataType| crate::query::moment_value(text, &target, zone);
     Ok(match type_oid {
         oid::BOOL => ScalarValue::Boolean(Some(boolean(text).ok_or_else(|| invalid(type_oid, text))?)),
         oid::INT2 => ScalarValue::Int16(Some(integer(type_oid, text)?)),
@@ -115,18 +118,18 @@ fn from_text(type_oid: u32, text: &str, zone: Tz) -> Result<ScalarValue, Fault> 
         oid::FLOAT8 => ScalarValue::Float64(Some(text.trim().parse().map_err(|_| invalid(type_oid, text))?)),
         oid::NUMERIC => numeric(text.trim()).ok_or_else(|| invalid(type_oid, text))?,
         oid::BYTEA => ScalarValue::Binary(Some(bytea(text).ok_or_else(|| invalid(type_oid, text))?)),
-        oid::DATE => by_arrow(DataType::Date32)?,
-        oid::TIME => by_arrow(DataType::Time64(TimeUnit::Microsecond))?,
-        oid::TIMESTAMP => by_arrow(DataType::Timestamp(TimeUnit::Microsecond, None))?,
-        oid::TIMESTAMPTZ => by_arrow(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into())))?,
-        oid::INTERVAL => by_arrow(DataType::Interval(IntervalUnit::MonthDayNano))?,
+        oid::DATE => moment(DataType::Date32)?,
+        oid::TIME => moment(DataType::Time64(TimeUnit::Microsecond))?,
+        oid::TIMESTAMP => moment(DataType::Timestamp(TimeUnit::Microsecond, None))?,
+        oid::TIMESTAMPTZ => moment(DataType::Timestamp(TimeUnit::Microsecond, Some(zone.name().into())))?,
+        oid::INTERVAL => moment(DataType::Interval(IntervalUnit::MonthDayNano))?,
         oid::UUID => {
             let uuid = uuid::Uuid::try_parse(text.trim()).map_err(|_| invalid(type_oid, text))?;
             ScalarValue::from(uuid.as_hyphenated().to_string())
         }
         array => match types::element_of(array) {
             Some(element) => {
-                let items = crate::query::split_array(text).ok_or_else(|| {
+                let items = split_array(text).ok_or_else(|| {
                     let shown: String = text.chars().take(100).collect();
                     Fault::new(ErrorKind::InvalidText, format!("malformed array literal: \"{shown}\""))
                 })?;
@@ -346,7 +349,7 @@ fn binary_numeric(value: &mut Bytes) -> Option<ScalarValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::postgres::encode::number::{Unscaled, numeric_binary};
+    use crate::values::number::{Unscaled, numeric_binary};
     use proptest::prelude::*;
 
     fn text(declared: u32, value: &str) -> Result<ScalarValue, Fault> {

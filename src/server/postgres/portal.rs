@@ -16,12 +16,12 @@ use tokio::io::AsyncWrite;
 
 use super::cancel::{Halt, Running};
 use super::encode::copy::Copier;
-use super::encode::{self, Column, Output, Style, Unwritable};
+use super::encode::{self, Output};
 use super::params::Parameter;
 use super::reply::Outbox;
-use super::types;
 use crate::error::{ErrorKind, Fault};
 use crate::query::{Description, Kind, MeteredRows, Parsed};
+use crate::values::{Column, Style, Unwritable, types};
 
 /// A prepared statement: a request, authorised again whenever it is run.
 #[derive(Debug, Clone)]
@@ -196,7 +196,31 @@ impl Cursor {
     }
 
     /// Sends at most so many rows; says how many there were, and whether those were the last. Without a writer they are skipped: MOVE.
+    ///
+    /// A right that is taken away takes with it what was read and is not sent yet.
     pub async fn pump<W: AsyncWrite + Unpin>(
+        &mut self,
+        outbox: &mut Outbox<W>,
+        writer: Option<&mut Writer>,
+        outputs: &[Output],
+        style: &Style,
+        most: u64,
+    ) -> Result<(u64, bool), Halt> {
+        let ending = self.rows.ending();
+        tokio::select! {
+            biased;
+            () = ending.cancelled() => {}
+            pumped = self.pump_while(outbox, writer, outputs, style, most) => return pumped,
+        }
+        self.batch = None;
+        match self.running.wait(self.rows.next()).await? {
+            Some(Err(fault)) => Err(fault.into()),
+            Some(Ok(_)) => Err(Fault::new(ErrorKind::Cancelled, "canceling statement due to user request").into()),
+            None => Ok((0, true)),
+        }
+    }
+
+    async fn pump_while<W: AsyncWrite + Unpin>(
         &mut self,
         outbox: &mut Outbox<W>,
         mut writer: Option<&mut Writer>,

@@ -8,12 +8,12 @@ use tokio::io::AsyncWrite;
 use super::cancel::Halt;
 use super::connection::Connection;
 use super::encode::copy::Copier;
-use super::encode::{self, Format, Output};
+use super::encode::{self, Output};
 use super::portal::{Cursor, Portal, Prepared, State, Writer, query_of};
 use super::reply;
-use super::types;
 use crate::error::{ErrorKind, Fault};
 use crate::query::{CopyOptions, Direction, Kind, Parsed};
+use crate::values::{Format, Style, types};
 
 /// A statement to run, with its values: EXECUTE is what it executes.
 pub struct Request {
@@ -156,7 +156,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         if let State::Open(cursor) = &mut portal.state {
             cursor.running.restart(timeout);
             let _listening = cursor.running.listen(&self.registration);
-            moved = cursor.pump(&mut self.outbox, None, &[], &encode::Style::default(), most).await?.0;
+            moved = cursor.pump(&mut self.outbox, None, &[], &Style::default(), most).await?.0;
         }
         self.shelf.put_portal(name, portal);
         Ok(format!("MOVE {moved}"))

@@ -104,6 +104,7 @@ fn named(expr: &Expr) -> Option<(String, bool)> {
             _ => named(root),
         },
         Expr::Array(_) => strong("array"),
+        Expr::Substring { shorthand: true, .. } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",

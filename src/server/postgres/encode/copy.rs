@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Column, Format, Output, Unwritable, framed};
+use super::{Output, framed};
 use crate::error::{ErrorKind, Fault};
 use crate::query::{CopyFormat, CopyOptions};
+use crate::values::{Column, Format, Unwritable};
 
 /// What begins every binary copy: signature, flags, length of the header's extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";

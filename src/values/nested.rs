@@ -4,9 +4,9 @@ use arrow::array::{Array, AsArray};
 use arrow::datatypes::{DataType, Field};
 use serde_json::to_writer;
 
+use super::types::{self, oid};
 use super::{Cell, Column, Format, Style, Unwritable, patch};
 use crate::error::{ErrorKind, Fault};
-use crate::server::postgres::types::{self, oid};
 
 /// Where the items of a row's list begin and end.
 type Range<'a> = Box<dyn Fn(usize) -> std::ops::Range<usize> + Send + Sync + 'a>;
@@ -137,7 +137,7 @@ fn put_number(number: i64, element: u32, out: &mut Vec<u8>) {
 
 /// `{a,b,NULL}` in binary, for catalog columns that are computed as text. Numbers are sent as numbers, all else as text.
 pub fn array_from_text(text: &str, element: u32, out: &mut Vec<u8>) -> Result<(), Unwritable> {
-    let items = crate::query::split_array(text).unwrap_or_default();
+    let items = split_array(text).unwrap_or_default();
     array_header(items.len(), items.iter().any(Option::is_none), element, 1, out)?;
     for item in items {
         let Some(item) = item else {
@@ -294,4 +294,50 @@ fn separated<T>(
     }
     out.push(close);
     Ok(())
+}
+
+/// The items of a one-dimensional array literal; `None` where it is malformed.
+pub fn split_array(text: &str) -> Option<Vec<Option<String>>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut items = Vec::new();
+    let mut characters = inner.chars().peekable();
+    if inner.trim().is_empty() {
+        return Some(items);
+    }
+    loop {
+        while characters.next_if(|c| c.is_whitespace()).is_some() {}
+        let mut item = String::new();
+        let quoted = characters.next_if_eq(&'"').is_some();
+        loop {
+            match characters.peek() {
+                None if quoted => return None,
+                Some('"') if quoted => break,
+                None | Some(',') if !quoted => break,
+                Some('{' | '}' | '"') if !quoted => return None,
+                _ => {}
+            }
+            match characters.next() {
+                Some('\\') => item.push(characters.next()?),
+                Some(other) => item.push(other),
+                None => return None,
+            }
+        }
+        if quoted {
+            characters.next();
+            while characters.next_if(|c| c.is_whitespace()).is_some() {}
+            items.push(Some(item));
+        } else {
+            let item = item.trim();
+            match item {
+                "" => return None,
+                _ if item.eq_ignore_ascii_case("null") => items.push(None),
+                _ => items.push(Some(item.to_owned())),
+            }
+        }
+        match characters.next() {
+            None => return Some(items),
+            Some(',') => {}
+            Some(_) => return None,
+        }
+    }
 }

@@ -6,9 +6,9 @@ use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 
 use super::number::{self, Unscaled};
 use super::time::{self, Interval};
+use super::types::{self, oid};
 use super::{Cell, Format, Style, Unwritable, nested};
 use crate::error::{ErrorKind, Fault};
-use crate::server::postgres::types::{self, oid};
 
 /// The writer of an array's values as a type.
 pub fn cell<'a>(array: &'a dyn Array, oid: u32, format: Format, style: &Style) -> Result<Cell<'a>, Fault> {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use arrow::datatypes::i256;
 
-pub(super) use crate::query::{float4, float8};
+pub(super) use super::float::{float4, float8};
 
 /// Appends a decimal integer.
 pub fn unsigned(mut value: u64, out: &mut Vec<u8>) {
@@ -149,7 +149,7 @@ fn put_numeric(groups: &[u16], weight: i16, negative: bool, scale: u16, out: &mu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::FloatDigits;
+    use crate::values::FloatDigits;
     use proptest::prelude::*;
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
