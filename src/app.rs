@@ -156,6 +156,7 @@ impl App {
             clock,
             region: config.server.region.clone(),
             pseudonym_keys: opened.pseudonym_keys,
+            credentials: config.credentials.clone(),
             statements: config.statements,
             spill_dir: opened.spill,
         })
@@ -209,8 +210,8 @@ impl App {
 
 /// Everything that is on disk. Blocks.
 fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
-    let catalog =
-        Catalog::open(&config.catalog).map_err(|fault| StartError::Catalog { path: config.catalog.clone(), reason: explain(&fault) })?;
+    let catalog = Catalog::open_with(&config.catalog, Some(config.credential_check()))
+        .map_err(|fault| StartError::Catalog { path: config.catalog.clone(), reason: explain(&fault) })?;
     let state = |reason: String| StartError::State { path: config.state.clone(), reason };
     private_folder(&config.state).map_err(|error| state(error.to_string()))?;
     let identity = Identity::open(&config.users, &config.state, config.token_lifetime, clock.clone())?;

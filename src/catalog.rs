@@ -32,7 +32,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
-pub use live::Catalog;
+pub use live::{Catalog, CredentialCheck};
 pub(crate) use values::duration;
 
 /// The catalog at one moment. Immutable.

@@ -19,7 +19,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use credentials::{CredentialKind, CredentialSettings, Setting};
+use crate::catalog::{CredentialCheck, Location};
+
+pub use credentials::{CredentialKind, CredentialSettings, S3Settings, Setting, objection};
 pub use docs::markdown;
 use document::Reader;
 pub(crate) use document::unknown;
@@ -254,6 +256,18 @@ impl Config {
         }
         let lines: Vec<_> = server.exposed().map(|(_, message)| message).collect();
         if lines.is_empty() { Ok(self) } else { Err(ConfigError { lines }) }
+    }
+
+    /// A check of the credentials that a catalog's domains name.
+    pub fn credential_check(&self) -> CredentialCheck {
+        let credentials = self.credentials.clone();
+        CredentialCheck::new(move |domain, prefix| match &prefix.prefix {
+            Location::File(_) => None,
+            Location::Remote(url) => {
+                let scheme = url.split(':').next().unwrap_or_default();
+                objection(&credentials, domain, scheme, prefix.credentials.as_deref())
+            }
+        })
     }
 
     /// The keys that pseudonyms are made with, where the configuration has them.

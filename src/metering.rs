@@ -23,7 +23,7 @@ pub use account::Account;
 pub(crate) use budget::units;
 pub use journal::Journal;
 pub use price::{COST_SCALE, Cost, price_at};
-pub use scan::{LimitReached, Meter, PortFault, ReadKind, Reading, metered_store};
+pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
 
 /// Which door a query came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

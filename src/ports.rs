@@ -1,6 +1,6 @@
 //! Where the data is: output ports opened in place, each behind a store of its own that reaches nothing else.
 //!
-//! `storage` is the jail around a location; `delta`, `parquet`, `csv` and `json` are the formats (`files` and `text` what they share);
+//! `storage` is the jail around a location, of this machine or of a remote store; `delta`, `parquet`, `csv` and `json` are the formats (`files` and `text` what they share);
 //! `guard` and `contract` check what they make; `scope`, `scan` and `footer` are the world that one query's scans live in, which decides
 //! what is counted as what. Who may read what is decided elsewhere: a provider from here is ungoverned.
 
@@ -15,7 +15,6 @@ use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::FutureExt;
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 
 use crate::catalog::{Column, Format, Location, PortRef, Snapshot, StoragePrefix};
@@ -43,9 +42,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+use storage::PortStore;
+
 pub use scan::PortExec;
 pub use scope::Scope;
 pub use settings::session_config;
+pub use storage::Clients;
 
 /// The scheme of the URLs that ports have inside the gateway.
 const SCHEME: &str = "meshgate";
@@ -101,15 +103,16 @@ struct Opened {
 #[derive(Debug)]
 pub struct Ports {
     runtime: Arc<RuntimeEnv>,
+    clients: Clients,
     logs: delta::Snapshots,
     last: Mutex<HashMap<PortId, (String, OpenPort)>>,
     described: Mutex<HashMap<PortId, (String, SchemaRef)>>,
 }
 
 impl Ports {
-    /// Ports over the gateway's caches.
-    pub fn new(shared: &Arc<RuntimeEnv>) -> Self {
-        Self { runtime: Arc::clone(shared), logs: Default::default(), last: Default::default(), described: Default::default() }
+    /// Ports over the gateway's caches, which reach remote stores by `clients`.
+    pub fn new(shared: &Arc<RuntimeEnv>, clients: Clients) -> Self {
+        Self { runtime: Arc::clone(shared), clients, logs: Default::default(), last: Default::default(), described: Default::default() }
     }
 
     /// Opens a port for one query: pins the table version and learns the columns. What this reads is metadata on `meter`.
@@ -155,7 +158,7 @@ impl Ports {
             Format::Iceberg => return unsupported("iceberg"),
             Format::Postgres => return unsupported("postgres"),
         }
-        let store = storage::open(&spec.id, spec.location, spec.prefixes).await?;
+        let store = storage::open(&spec.id, spec.location, spec.format == Format::Delta, spec.prefixes, &self.clients).await?;
         let metered = metered_store(Arc::new(store.clone()), Arc::clone(meter), ReadKind::Metadata, &spec.id);
         if spec.format == Format::Delta {
             if store.is_file() {
@@ -167,7 +170,7 @@ impl Ports {
                 return Ok(known);
             }
             let opened = delta::open(spec, &table)?;
-            return Ok(self.keep(spec, opened, version, Some(table.head.written), Arc::new(store)));
+            return Ok(self.keep(spec, opened, version, Some(table.head.written), store));
         }
         let listing = files::list(spec, &store, &metered).await?;
         if let Some(known) = self.known(spec, &listing.version, listing.newest) {
@@ -182,7 +185,7 @@ impl Ports {
                 parquet::open(spec, &store, &metered, &listing, &cache).await?
             }
         };
-        Ok(self.keep(spec, opened, listing.version, listing.newest, Arc::new(store)))
+        Ok(self.keep(spec, opened, listing.version, listing.newest, store))
     }
 
     /// The port as it was opened before, where neither the manifest nor the data changed since.
@@ -198,7 +201,7 @@ impl Ports {
         opened: Opened,
         table_version: String,
         last_modified: Option<DateTime<Utc>>,
-        store: Arc<dyn ObjectStore>,
+        store: PortStore,
     ) -> OpenPort {
         let provider: Arc<dyn TableProvider> = Arc::new(guard::Guarded::new(opened.provider, spec.id.clone()));
         let port = OpenPort {
@@ -233,7 +236,7 @@ pub struct OpenPort {
     provider: Arc<dyn TableProvider>,
     partition_columns: Vec<String>,
     last_modified: Option<DateTime<Utc>>,
-    store: Arc<dyn ObjectStore>,
+    store: PortStore,
 }
 
 impl OpenPort {
@@ -268,7 +271,7 @@ impl OpenPort {
     }
 
     /// The jail around its data, uncounted. For [`Scope`] only.
-    fn store(&self) -> &Arc<dyn ObjectStore> {
+    fn store(&self) -> &PortStore {
         &self.store
     }
 }

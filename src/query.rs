@@ -28,6 +28,7 @@ mod view;
 mod visible;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,13 +52,13 @@ use tokio_util::sync::CancellationToken;
 use crate::access::Access;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::config::{Limits, PseudonymKeys, Statements};
+use crate::config::{CredentialSettings, Limits, PseudonymKeys, Statements};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{CatalogVersion, DomainName, QueryId};
 use crate::identity::{Identity, Principal};
 use crate::metering::{Journal, Protocol, QueryStart};
 use crate::policy::{Circumstances, Decisions, MaskKeys};
-use crate::ports::Ports;
+use crate::ports::{Clients, Ports};
 use crate::telemetry::Metrics;
 
 pub use self::check::{Finding, Question};
@@ -103,6 +104,8 @@ pub struct Parts {
     pub region: Option<String>,
     /// The mesh's keys of pseudonyms, from which each consumer domain's is derived.
     pub pseudonym_keys: PseudonymKeys,
+    /// What remote stores are opened with.
+    pub credentials: BTreeMap<String, CredentialSettings>,
     /// How much of a statement is kept.
     pub statements: Statements,
     /// Where queries spill to. Made where it is missing, emptied at start.
@@ -148,7 +151,8 @@ impl Gateway {
             .with_mode(DiskManagerMode::Directories(vec![parts.spill_dir.clone()]))
             .with_max_temp_directory_size(parts.limits.spill);
         let runtime = RuntimeEnvBuilder::new().with_disk_manager_builder(disk).build_arc().map_err(fault_of)?;
-        let (ports, engine) = (Ports::new(&runtime), Arc::new(Engine::new(parts.limits.memory, &runtime)?));
+        let (ports, engine) =
+            (Ports::new(&runtime, Clients::new(&parts.credentials)), Arc::new(Engine::new(parts.limits.memory, &runtime)?));
         let (admission, running, visible) = (Admission::default(), Arc::default(), VisibleCache::default());
         Ok(Arc::new(Self { parts, ports, engine, admission, running, visible, decisions: Decisions::default() }))
     }

@@ -13,10 +13,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::CatalogVersion;
+use crate::id::{CatalogVersion, DomainName};
 
 use super::load::{Memory, load};
-use super::{Problem, Severity, Snapshot, folder};
+use super::{Problem, Severity, Snapshot, StoragePrefix, folder};
 
 /// Changes come in bursts: an editor empties a file, writes it, renames and touches. The folder is read when it has been quiet for so long,
 const SETTLE: Duration = Duration::from_millis(150);
@@ -30,6 +30,30 @@ const FAST_POLL: Duration = Duration::from_millis(500);
 /// The live catalog: loads a folder, watches it, and hands out the newest snapshot. Cheap to clone.
 #[derive(Clone)]
 pub struct Catalog(Arc<Live>);
+
+/// Says why a domain's storage cannot be read with the credential that it names, where it cannot. A catalog knows no credentials: whoever
+/// opens it does.
+#[derive(Clone)]
+pub struct CredentialCheck(Arc<Check>);
+
+type Check = dyn Fn(&DomainName, &StoragePrefix) -> Option<String> + Send + Sync;
+
+impl CredentialCheck {
+    /// A check that asks `why_not`.
+    pub fn new(why_not: impl Fn(&DomainName, &StoragePrefix) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(why_not))
+    }
+
+    pub(super) fn why_not(&self, domain: &DomainName, prefix: &StoragePrefix) -> Option<String> {
+        (self.0)(domain, prefix)
+    }
+}
+
+impl fmt::Debug for CredentialCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialCheck")
+    }
+}
 
 struct Live {
     folder: PathBuf,
@@ -48,7 +72,12 @@ impl fmt::Debug for Catalog {
 impl Catalog {
     /// Loads a folder. Problems of single files are in the snapshot; an error is a folder or a `mesh.yaml` that cannot be used at all.
     pub fn open(folder: &Path) -> Result<Self> {
-        let mut memory = Memory::default();
+        Self::open_with(folder, None)
+    }
+
+    /// The same, with a check of the credentials that its domains name: what it says is among the problems.
+    pub fn open_with(folder: &Path, credentials: Option<CredentialCheck>) -> Result<Self> {
+        let mut memory = Memory::checking(credentials);
         let first = CatalogVersion(1);
         let snapshot = load(folder, first, &mut memory).map_err(|problems| unusable(&problems))?;
         log_new(&snapshot.problems, &[]);
@@ -63,7 +92,12 @@ impl Catalog {
 
     /// Loads a folder once: the snapshot, or the problems that leave none.
     pub fn inspect(folder: &Path) -> std::result::Result<Snapshot, Vec<Problem>> {
-        load(folder, CatalogVersion(1), &mut Memory::default())
+        Self::inspect_with(folder, None)
+    }
+
+    /// The same, with a check of the credentials that its domains name.
+    pub fn inspect_with(folder: &Path, credentials: Option<CredentialCheck>) -> std::result::Result<Snapshot, Vec<Problem>> {
+        load(folder, CatalogVersion(1), &mut Memory::checking(credentials))
     }
 
     /// The newest snapshot.

@@ -17,7 +17,7 @@ use super::folder::{Contents, DomainFolder, Found, ProductFolder, Tree, walk};
 use super::manifest::Context;
 use super::read::Report;
 use super::yaml::{self, Mark, Node};
-use super::{Domain, Mesh, Origin, Problem, Product, ProductVersion, Severity, Snapshot, domain, manifest, mesh, values};
+use super::{CredentialCheck, Domain, Mesh, Origin, Problem, Product, ProductVersion, Severity, Snapshot, domain, manifest, mesh, values};
 
 /// What earlier loads know: the last valid text of each file, and what came of it.
 #[derive(Debug, Default)]
@@ -25,6 +25,14 @@ pub(super) struct Memory {
     valid: HashMap<String, Arc<str>>,
     outcomes: HashMap<String, Outcome>,
     rego: Arc<Rego>,
+    credentials: Option<CredentialCheck>,
+}
+
+impl Memory {
+    /// Nothing is known yet; credentials will be checked, or not.
+    pub(super) fn checking(credentials: Option<CredentialCheck>) -> Self {
+        Self { credentials, ..Self::default() }
+    }
 }
 
 /// What came of a manifest, and what it came from.
@@ -130,6 +138,9 @@ impl Build<'_> {
             self.domains.insert(domain.name.clone(), domain);
         }
         self.overlaps();
+        if let Some(check) = &memory.credentials {
+            self.credentials(check);
+        }
         jobs
     }
 
@@ -207,6 +218,19 @@ impl Build<'_> {
             let origin = Origin { file: format!("{outer}/domain.yaml"), line: 0, column: 0 };
             let message = format!("a storage prefix of `{outer}` holds the storage of `{inner}`: give each domain its own");
             self.problems.push(Problem { origin, severity: Severity::Warning, product: None, message });
+        }
+    }
+
+    /// Warns where storage cannot be opened with what it names. The domain is served: its other storage may be fine.
+    fn credentials(&mut self, check: &CredentialCheck) {
+        for domain in self.domains.values() {
+            for (at, prefix) in domain.storage.iter().enumerate() {
+                let Some(why) = check.why_not(&domain.name, prefix) else { continue };
+                let origin = Origin { file: format!("{}/domain.yaml", domain.name), line: 0, column: 0 };
+                // By its number: which buckets a mesh has is not for everybody who may read its problems.
+                let message = format!("storage prefix {} {why}: products there cannot be read", at + 1);
+                self.problems.push(Problem { origin, severity: Severity::Warning, product: None, message });
+            }
         }
     }
 

@@ -90,7 +90,18 @@ fn remote(scheme: &str, rest: &str) -> Result<Location, String> {
         return Err("names no bucket or host".into());
     }
     segments(path)?;
+    // Two names of one thing: a prefix in one spelling holds locations in the other.
+    let scheme = if scheme == "s3a" { "s3" } else { scheme };
+    if scheme == "s3" && !is_bucket(authority) {
+        return Err("names a bucket that cannot be: it has 3 to 63 letters, digits, dots and hyphens".into());
+    }
     Ok(Location::Remote(format!("{scheme}://{authority}/{path}")))
+}
+
+/// Whether S3 may have a bucket of this name. It becomes a part of a URL, perhaps of its host.
+fn is_bucket(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (3..=63).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with('.') && !name.ends_with('.') && !name.contains("..")
 }
 
 /// No empty, `.` or `..` segment; a trailing `/` is fine.
@@ -119,6 +130,7 @@ mod tests {
         assert_eq!(parse("file:data/claims/"), Ok(Location::File("/mesh/data/claims/".into())));
         assert_eq!(parse("file:///srv/x.parquet"), Ok(Location::File("/srv/x.parquet".into())));
         assert_eq!(parse("file:/srv/x"), Ok(Location::File("/srv/x".into())));
+        assert_eq!(parse("s3a://bucket/x/"), parse("s3://bucket/x/"), "one storage, two names");
         assert!(parse("file:data/claims/").unwrap().is_folder() && !parse("file:data/x.csv").unwrap().is_folder());
     }
 
@@ -138,19 +150,23 @@ mod tests {
             "s3:/bucket/x",
             "s3://bucket",
             "s3:///x",
-            "s3://b/../c/",
-            "s3://b//c",
-            "s3://key:secret@b/x",
+            "s3://bucket/../c/",
+            "s3://bucket//c",
+            "s3://key:secret@bucket/x",
+            "s3://host:9000/x",
+            "s3://a/x",
+            "s3://bucket..x/y",
+            "s3://.bucket/y",
             "ftp://host/x",
-            "s3://b/x?y=1",
-            "s3://b/x#y",
+            "s3://bucket/x?y=1",
+            "s3://bucket/x#y",
             "file:data\\x",
             "file:da ta",
             "file:data/\u{0}",
-            "s3://b/*",
+            "s3://bucket/*",
             "",
             ":",
-            "S3://b/x/",
+            "S3://bucket/x/",
         ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
@@ -161,7 +177,7 @@ mod tests {
         let prefix = parse("file:data/claims/").unwrap();
         assert!(parse("file:data/claims/x/").unwrap().is_under(&prefix));
         assert!(!parse("file:data/claims_of_others/x/").unwrap().is_under(&prefix));
-        let prefix = parse("s3://b/claims/").unwrap();
-        assert!(parse("s3://b/claims/x/").unwrap().is_under(&prefix) && !parse("s3://b/claims2/x/").unwrap().is_under(&prefix));
+        let prefix = parse("s3://bucket/claims/").unwrap();
+        assert!(parse("s3://bucket/claims/x/").unwrap().is_under(&prefix) && !parse("s3://bucket/claims2/x/").unwrap().is_under(&prefix));
     }
 }

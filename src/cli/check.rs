@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Format, written};
-use crate::catalog::{Catalog, Problem, Severity, Snapshot, Status};
+use super::{Failure, Format, load_config, written};
+use crate::catalog::{Catalog, CredentialCheck, Problem, Severity, Snapshot, Status};
 
 /// Validate a catalog without serving it; exit 1 on any error
 #[derive(Debug, clap::Args)]
@@ -12,6 +12,9 @@ pub(super) struct Args {
     /// The catalog's folder
     #[arg(default_value = "catalog")]
     catalog: PathBuf,
+    /// The configuration whose credentials the domains' storage is checked against; without one they are not checked
+    #[arg(long)]
+    config: Option<PathBuf>,
     /// How to print what is wrong
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -19,7 +22,11 @@ pub(super) struct Args {
 
 /// Does what is asked.
 pub(super) fn command(args: &Args) -> Result<(), Failure> {
-    match run(&args.catalog, args.format == Format::Json, &mut io::stdout().lock()) {
+    let credentials = match &args.config {
+        Some(file) => Some(load_config(Some(file))?.credential_check()),
+        None => None,
+    };
+    match run(&args.catalog, credentials, args.format == Format::Json, &mut io::stdout().lock()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed("the catalog has errors")),
         Err(error) => written(Err(error)),
@@ -27,8 +34,8 @@ pub(super) fn command(args: &Args) -> Result<(), Failure> {
 }
 
 /// Prints what is wrong with a catalog. `true` where there is no error; warnings are none.
-pub fn run(catalog: &Path, json: bool, out: &mut impl Write) -> io::Result<bool> {
-    let loaded = Catalog::inspect(catalog);
+pub fn run(catalog: &Path, credentials: Option<CredentialCheck>, json: bool, out: &mut impl Write) -> io::Result<bool> {
+    let loaded = Catalog::inspect_with(catalog, credentials);
     let (snapshot, problems) = match &loaded {
         Ok(snapshot) => (Some(snapshot), snapshot.problems.as_slice()),
         Err(problems) => (None, problems.as_slice()),
@@ -92,7 +99,7 @@ mod tests {
 
     fn check(catalog: &Path, json: bool) -> (bool, String) {
         let mut out = Vec::new();
-        let sound = run(catalog, json, &mut out).unwrap();
+        let sound = run(catalog, None, json, &mut out).unwrap();
         (sound, String::from_utf8(out).unwrap())
     }
 

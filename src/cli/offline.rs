@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Fault, Result};
 use crate::identity::Principal;
 use crate::identity::users::{UserEntry, UsersError, UsersFile};
 use crate::policy::{self, Circumstances, Decision, Request};
-use crate::ports::Ports;
+use crate::ports::{Clients, Ports};
 
 /// A catalog to ask, as a gateway of this configuration would serve it.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Offline {
 impl Offline {
     /// Reads the catalog in `folder`. What is wrong in it is told, and what is right is asked.
     pub(super) fn open(config: &Config, folder: &Path) -> std::result::Result<Self, Failure> {
-        let snapshot = Catalog::inspect(folder).map_err(|problems| {
+        let snapshot = Catalog::inspect_with(folder, Some(config.credential_check())).map_err(|problems| {
             let first = problems.first().map(ToString::to_string).unwrap_or_default();
             Failure::Failed(format!("the catalog {} cannot be used: {first}", folder.display()))
         })?;
@@ -41,7 +41,7 @@ impl Offline {
         }
         Ok(Self {
             snapshot,
-            ports: Ports::new(&Arc::new(RuntimeEnv::default())),
+            ports: Ports::new(&Arc::new(RuntimeEnv::default()), Clients::new(&config.credentials)),
             region: config.server.region.clone(),
             state: config.state.clone(),
         })

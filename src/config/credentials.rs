@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use toml::de::DeTable;
@@ -10,7 +11,7 @@ use crate::id::DomainName;
 
 use super::PseudonymKeys;
 use super::document::Reader;
-use super::kinds::{Flag, Text};
+use super::kinds::{Flag, Text, Time};
 
 /// The credential that pseudonyms are made with.
 pub(super) const PSEUDONYMS: &str = "pseudonyms";
@@ -20,7 +21,7 @@ const MIN_KEY_BYTES: usize = 16;
 /// What a credential opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CredentialKind {
-    /// An S3 bucket. Kept for the remote stores of a later version.
+    /// Buckets of S3, or of a storage that speaks its language.
     S3,
     /// An Azure storage account. Kept for the remote stores of a later version.
     Azure,
@@ -48,6 +49,8 @@ pub enum Setting {
     Secret(SecretString),
     /// A switch.
     Flag(bool),
+    /// A duration.
+    Time(Duration),
 }
 
 impl fmt::Debug for Setting {
@@ -56,15 +59,43 @@ impl fmt::Debug for Setting {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Secret(_) => f.write_str("secret"),
             Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Time(time) => write!(f, "{time:?}"),
         }
     }
 }
+
+/// A credential of type `s3`.
+#[derive(Debug, Clone)]
+pub struct S3Settings {
+    /// Who asks.
+    pub access_key_id: SecretString,
+    /// What they prove it with.
+    pub secret_access_key: SecretString,
+    /// Of a temporary credential.
+    pub session_token: Option<SecretString>,
+    /// The buckets' region.
+    pub region: String,
+    /// Where the storage is, if not at AWS; without a `/` at its end.
+    pub endpoint: Option<String>,
+    /// Whether the endpoint may be one without TLS.
+    pub allow_http: bool,
+    /// Whether the bucket is part of the host's name.
+    pub virtual_hosted_style: bool,
+    /// How long the storage may say nothing.
+    pub timeout: Duration,
+}
+
+/// Where a region is not said.
+const S3_REGION: &str = "us-east-1";
+/// How long a storage may say nothing, where it is not said.
+const SILENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Text,
     Secret,
     Flag,
+    Time,
 }
 
 /// A type of credential: what it opens, its name in the file, its settings, those that it cannot do without.
@@ -86,6 +117,9 @@ pub(super) const TYPES: &[Type] = &[
             ("region", Shape::Text),
             ("endpoint", Shape::Text),
             ("allow_http", Shape::Flag),
+            ("virtual_hosted_style", Shape::Flag),
+            ("timeout", Shape::Time),
+            ("domains", Shape::Text),
         ],
         required: &["access_key_id", "secret_access_key"],
     },
@@ -125,6 +159,7 @@ impl Type {
             Shape::Secret => format!("`{name}` (secret)"),
             Shape::Text => format!("`{name}`"),
             Shape::Flag => format!("`{name}` (true or false)"),
+            Shape::Time => format!("`{name}` (a duration)"),
         };
         self.settings.iter().map(show).collect::<Vec<_>>().join(", ")
     }
@@ -141,6 +176,41 @@ impl CredentialSettings {
         Some(PseudonymKeys::new(current, self.key("previous"), rotated))
     }
 
+    /// What it opens, where that is S3.
+    pub fn s3(&self) -> Option<S3Settings> {
+        let secret = |name| match self.settings.get(name) {
+            Some(Setting::Secret(secret)) => Some(secret.clone()),
+            _ => None,
+        };
+        let flag = |name| matches!(self.settings.get(name), Some(Setting::Flag(true)));
+        (self.kind == CredentialKind::S3).then_some(())?;
+        Some(S3Settings {
+            access_key_id: secret("access_key_id")?,
+            secret_access_key: secret("secret_access_key")?,
+            session_token: secret("session_token"),
+            region: self.text("region").unwrap_or(S3_REGION).to_owned(),
+            endpoint: self.text("endpoint").map(|endpoint| endpoint.trim_end_matches('/').to_owned()),
+            allow_http: flag("allow_http"),
+            virtual_hosted_style: flag("virtual_hosted_style"),
+            timeout: match self.settings.get("timeout") {
+                Some(Setting::Time(time)) => *time,
+                _ => SILENCE,
+            },
+        })
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        match self.settings.get(name) {
+            Some(Setting::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether a domain's storage may name it.
+    fn serves(&self, domain: &DomainName) -> bool {
+        self.text("domains").is_none_or(|names| names.split(',').any(|name| name.trim() == domain.as_str()))
+    }
+
     /// The 32 bytes of a secret of a `key`.
     fn key(&self, name: &str) -> Option<[u8; 32]> {
         match (self.kind, self.settings.get(name)) {
@@ -150,6 +220,33 @@ impl CredentialSettings {
                 Some(digest.finalize().into())
             }
             _ => None,
+        }
+    }
+}
+
+/// Why a domain's storage of a scheme cannot be read with the credential that it names, where it cannot.
+pub fn objection(
+    credentials: &BTreeMap<String, CredentialSettings>,
+    domain: &DomainName,
+    scheme: &str,
+    name: Option<&str>,
+) -> Option<String> {
+    let wanted = match scheme {
+        "s3" => Some("s3"),
+        "gs" => Some("gcs"),
+        "az" | "abfs" | "abfss" => Some("azure"),
+        _ => None,
+    };
+    let of = TYPES.iter().find(|of| Some(of.name) == wanted);
+    match (name.map(|name| (name, credentials.get(name))), of) {
+        (None, None) => None,
+        (None, Some(_)) => Some("names no credential".to_owned()),
+        (Some((name, None)), _) => Some(format!("names the credential `{name}`, which the gateway's configuration does not have")),
+        (Some((name, Some(found))), Some(of)) if found.kind != of.kind => {
+            Some(format!("names the credential `{name}`, which is not of the type `{}`", of.name))
+        }
+        (Some((name, Some(found))), _) => {
+            (!found.serves(domain)).then(|| format!("names the credential `{name}`, which is not for this domain"))
         }
     }
 }
@@ -193,16 +290,49 @@ fn read_one(reader: &mut Reader<'_>, name: &str, at: std::ops::Range<usize>, of:
             }),
             Shape::Text => reader.field::<Text>(table, setting).map(Setting::Text),
             Shape::Flag => reader.field::<Flag>(table, setting).map(Setting::Flag),
+            Shape::Time => reader.field::<Time<1, 60>>(table, setting).map(Setting::Time),
         };
         settings.extend(parsed.map(|parsed| (*setting, parsed)));
     }
-    if let (Some(Setting::Text(names)), Some(value)) = (settings.get("rotated"), table.get("rotated")) {
+    for list in ["rotated", "domains"] {
+        let (Some(Setting::Text(names)), Some(value)) = (settings.get(list), table.get(list)) else { continue };
         for wrong in names.split(',').filter(|domain| DomainName::new(domain.trim()).is_err()) {
-            reader.problem(value.span(), format!("`rotated` of credential `{name}`: `{}` is not the name of a domain", wrong.trim()));
+            reader.problem(value.span(), format!("`{list}` of credential `{name}`: `{}` is not the name of a domain", wrong.trim()));
         }
-        if !settings.contains_key("previous") {
+        if list == "rotated" && !settings.contains_key("previous") {
             reader.problem(value.span(), format!("`rotated` of credential `{name}` goes with `previous`"));
         }
     }
+    if of.kind == CredentialKind::S3 {
+        check_s3(reader, name, &settings, table);
+    }
     CredentialSettings { kind: of.kind, settings }
+}
+
+/// What would fail at every read fails here.
+fn check_s3(reader: &mut Reader<'_>, name: &str, settings: &BTreeMap<&'static str, Setting>, table: &DeTable<'_>) {
+    if let (Some(Setting::Text(endpoint)), Some(value)) = (settings.get("endpoint"), table.get("endpoint")) {
+        let url = url::Url::parse(endpoint).ok();
+        let usable = url.as_ref().filter(|url| {
+            let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+            plain && url.has_host() && matches!(url.scheme(), "http" | "https")
+        });
+        match usable {
+            None => {
+                reader.problem(value.span(), format!("`endpoint` of credential `{name}`: expected a URL such as \"https://host:9000\""))
+            }
+            Some(url) if url.scheme() == "http" && !matches!(settings.get("allow_http"), Some(Setting::Flag(true))) => {
+                reader.problem(
+                    value.span(),
+                    format!("`endpoint` of credential `{name}` is without TLS: say `allow_http = true` if that is meant"),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    if let (Some(Setting::Text(region)), Some(value)) = (settings.get("region"), table.get("region"))
+        && !region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    {
+        reader.problem(value.span(), format!("`region` of credential `{name}`: expected a name such as \"eu-central-1\""));
+    }
 }

@@ -30,7 +30,12 @@ pub fn markdown() -> String {
          `{ file = \"path\" }`, never as it is.\n`[credentials.pseudonyms]`, of type `key`, is what the mask `pseudonym` is made with; where it is \
          absent, one is made and kept in the state folder. To change it, keep the old secret as `previous`: pseudonyms stay as they are, and with them \
          every join with what a consumer domain has kept, until `rotated` lists that domain (`rotated = \"pricing, fraud\"`). Its pseudonyms \
-         are then made with `secret`. Take `previous` away when all have moved.\n\n| `type` | settings |\n|---|---|\n",
+         are then made with `secret`. Take `previous` away when all have moved.\n\n\
+         A credential of type `s3` opens the storage prefixes that name it and nothing else; `domains` (`\"claims, policies\"`) says which domains' \
+         storage may, and without it any may. Nothing else is a credential: not the environment's `AWS_…`, no profile, no role of the \
+         machine, and no proxy of the environment is used. `endpoint` is for storage that is not AWS's own; one of `http://` needs \
+         `allow_http = true`. `virtual_hosted_style` puts the bucket before the endpoint's host name. `timeout` is how long the storage may say \
+         nothing (10s). A request is tried four times at most, a redirect is not followed.\n\n| `type` | settings |\n|---|---|\n",
     );
     for of in TYPES {
         let _ = writeln!(page, "| `{}` | {} |", of.name, of.describe());

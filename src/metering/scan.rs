@@ -4,6 +4,7 @@
 //! scans that run at once reserve from one number, so together they cannot pass it by a byte.
 
 mod file;
+mod remote;
 mod store;
 
 use std::fmt;
@@ -16,7 +17,7 @@ use rust_decimal::Decimal;
 use super::account::QueryState;
 use crate::id::{DomainName, ProductId};
 
-pub use store::{PortFault, metered_store};
+pub use store::{Noted, PortFault, Source, by_folder, metered_store};
 
 /// What a read is for. The caller says so by the handle that it reads through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,6 +236,13 @@ impl Reserved {
 
     fn delivered(&mut self, bytes: u64) {
         self.left = self.left.saturating_sub(bytes);
+    }
+
+    /// Hands a part of it to a read of its own.
+    fn part(&mut self, bytes: u64) -> Self {
+        let part = bytes.min(self.left);
+        self.left -= part;
+        Self { meter: Arc::clone(&self.meter), left: part }
     }
 }
 

@@ -53,7 +53,7 @@ impl Scope {
     /// Lets the query reach a port, counting on `meter`.
     pub fn add(&mut self, port: &OpenPort, meter: &Arc<Meter>) {
         let authority = port.id().authority();
-        let over = |kind| metered_store(Arc::clone(port.store()), Arc::clone(meter), kind, port.id());
+        let over = |kind| metered_store(Arc::new(port.store().clone()), Arc::clone(meter), kind, port.id());
         let (metadata, data) = (over(ReadKind::Metadata), over(ReadKind::Data));
         self.metadata.insert(&authority, &metadata);
         self.data.insert(&authority, &data);

@@ -1,90 +1,123 @@
-//! The jail: one product's local files as an object store that cannot reach anything else.
+//! The jail: one product's files as an object store that cannot reach anything else, wherever they lie.
 //!
 //! Paths inside the store begin with the port's authority (`claims.events.v1.sql/…`), so nothing that is keyed by path alone, such as
 //! DataFusion's footer and statistics caches, can mix two ports. A path without that first segment does not exist here.
 //!
-//! A file is opened first and checked afterwards, on the opened handle: it must be a regular file, and the same inode must be reachable at
-//! a canonical path below the root. So neither a symlink nor a file swapped between check and use gets out. Hard links cannot be told from
-//! files and are not looked for: making one needs write access to the product's folder and to the file.
-//!
-//! A read is answered with the checked handle, not with bytes: the meter above reads from it, exactly what was asked for.
+//! What a port's files have in common is here: which paths there are, which files a query has been promised, that nothing is written. How
+//! they are reached is in `local` (this machine) and `s3`; `clients` holds the domains' credentials and `http` the wire.
+
+mod clients;
+mod http;
+mod local;
+mod s3;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use self::local::Jail;
+use self::s3::Folder;
 use crate::catalog::{Location, StoragePrefix};
 use crate::error::{ErrorKind, Fault};
-use crate::id::{PortId, ProductId};
+use crate::id::PortId;
+use crate::metering::{Noted, Source, by_folder};
 use crate::ports::fault;
+
+pub use self::clients::Clients;
 
 /// Files in one product. More is a mistake or an attack.
 const MAX_FILES: usize = 1_000_000;
-/// Folders within folders.
-const MAX_DEPTH: usize = 32;
 
 /// What a port's files are reached through.
 #[derive(Debug, Clone)]
 pub struct PortStore {
     authority: Arc<str>,
-    jail: Arc<Jail>,
-    pins: Option<Arc<HashMap<String, String>>>,
-}
-
-/// The part of the disk that a port is.
-#[derive(Debug)]
-struct Jail {
-    /// Canonical.
-    root: PathBuf,
+    place: Place,
     /// The only file that exists, where the location is a file.
-    only: Option<String>,
+    only: Option<Arc<str>>,
+    pins: Option<Arc<HashMap<String, Pin>>>,
 }
 
-/// Opens a port's location as a store, or says why not.
-pub async fn open(id: &PortId, location: &Location, prefixes: &[StoragePrefix]) -> crate::error::Result<PortStore> {
+/// Where they are.
+#[derive(Debug, Clone)]
+enum Place {
+    Local(Arc<Jail>),
+    S3(Arc<Folder>),
+}
+
+/// A file as it was listed.
+#[derive(Debug)]
+struct Pin {
+    tag: String,
+    size: u64,
+}
+
+/// Opens a port's location as a store, or says why not. `folder`: it cannot be a file.
+pub async fn open(
+    id: &PortId,
+    location: &Location,
+    folder: bool,
+    prefixes: &[StoragePrefix],
+    clients: &Clients,
+) -> crate::error::Result<PortStore> {
     let product = id.product.clone();
-    let Location::File(path) = location else {
-        return Err(Fault::new(ErrorKind::Storage, format!("data of product {product} cannot be reached"))
-            .with_detail("Remote stores are not supported yet."));
+    let (place, only) = match location {
+        Location::File(path) => {
+            let path = path.clone();
+            let roots: Vec<PathBuf> = prefixes
+                .iter()
+                .filter_map(|p| match &p.prefix {
+                    Location::File(path) => Some(path.clone()),
+                    Location::Remote(_) => None,
+                })
+                .collect();
+            let entered = tokio::task::spawn_blocking(move || Jail::enter(&product, &path, &roots)).await.map_err(Fault::internal)??;
+            (Place::Local(Arc::new(entered.0)), entered.1)
+        }
+        Location::Remote(url) if url.starts_with("s3://") => {
+            // The longest prefix is the most exact word on whose credential it is.
+            let mine = prefixes.iter().filter(|p| location.is_under(&p.prefix));
+            let mine = mine.max_by_key(|p| match &p.prefix {
+                Location::Remote(url) => url.len(),
+                Location::File(_) => 0,
+            });
+            let prefix = mine.ok_or_else(|| fault::unreadable(&product, "the location leads out of the domain's storage"))?;
+            let (entered, only) = Folder::enter(id, url, folder || location.is_folder(), prefix, clients)?;
+            (Place::S3(Arc::new(entered)), only)
+        }
+        Location::Remote(_) => {
+            return Err(Fault::new(ErrorKind::Storage, format!("data of product {product} cannot be reached"))
+                .with_detail("This kind of storage is not supported yet."));
+        }
     };
-    let path = path.clone();
-    let roots: Vec<PathBuf> = prefixes
-        .iter()
-        .filter_map(|p| match &p.prefix {
-            Location::File(path) => Some(path.clone()),
-            Location::Remote(_) => None,
-        })
-        .collect();
-    let authority: Arc<str> = id.authority().into();
-    let jail = tokio::task::spawn_blocking(move || Jail::enter(&product, &path, &roots)).await.map_err(Fault::internal)??;
-    Ok(PortStore { authority, jail: Arc::new(jail), pins: None })
+    Ok(PortStore { authority: id.authority().into(), place, only: only.map(Into::into), pins: None })
 }
 
 impl PortStore {
     /// The same store, answering only for the files as listed: a file that changed since is an error, never other data.
     pub fn pinned(&self, files: &[ObjectMeta]) -> Self {
-        let pins = files.iter().filter_map(|f| Some((f.location.to_string(), f.e_tag.clone()?))).collect();
-        Self { pins: Some(Arc::new(pins)), ..self.clone() }
+        let pin = |f: &ObjectMeta| Some((f.location.to_string(), Pin { tag: f.e_tag.clone()?, size: f.size }));
+        Self { pins: Some(Arc::new(files.iter().filter_map(pin).collect())), ..self.clone() }
     }
 
     /// Whether the location is one file.
     pub fn is_file(&self) -> bool {
-        self.jail.only.is_some()
+        self.only.is_some()
     }
 
     /// The path inside the store below which everything lies.
@@ -97,159 +130,134 @@ impl PortStore {
         let text = location.as_ref();
         let outside = || Error::NotFound { path: text.to_owned(), source: "no such file".into() };
         let (first, rest) = text.split_once('/').ok_or_else(outside)?;
-        let clean = rest.split('/').all(|s| !s.is_empty() && s != "." && s != ".." && !s.contains('\0'));
-        if first != self.authority.as_ref() || !clean || self.jail.only.as_ref().is_some_and(|only| only != rest) {
+        if first != self.authority.as_ref() || !is_clean(rest) || self.only.as_deref().is_some_and(|only| only != rest) {
             return Err(outside());
         }
         Ok(rest.to_owned())
     }
 
-    fn meta(&self, relative: &str, metadata: &Metadata) -> Result<ObjectMeta> {
+    /// A prefix of a listing as a folder relative to the root; `None` where it is somewhere else.
+    fn folder(&self, prefix: Option<&Path>) -> Option<String> {
+        match prefix.map(Path::as_ref) {
+            None | Some("") => Some(String::new()),
+            Some(p) if p == self.authority.as_ref() => Some(String::new()),
+            Some(p) => p.strip_prefix(self.authority.as_ref())?.strip_prefix('/').filter(|rest| is_clean(rest)).map(str::to_owned),
+        }
+    }
+
+    fn location(&self, relative: &str) -> Result<Path> {
+        Ok(Path::parse(format!("{}/{relative}", self.authority))?)
+    }
+
+    fn local_meta(&self, relative: &str, metadata: &Metadata) -> Result<ObjectMeta> {
         Ok(ObjectMeta {
-            location: Path::parse(format!("{}/{relative}", self.authority))?,
+            location: self.location(relative)?,
             last_modified: metadata.modified().map_or(DateTime::UNIX_EPOCH, DateTime::<Utc>::from),
             size: metadata.len(),
-            e_tag: Some(e_tag(metadata)),
+            e_tag: Some(local::e_tag(metadata)),
             version: None,
         })
     }
 
-    /// Opens a file and checks what was opened.
-    fn open_file(&self, location: &Path) -> Result<(File, ObjectMeta)> {
+    /// Whether a file is the one that was listed.
+    fn check_pin(&self, location: &Path, meta: &ObjectMeta) -> Result<()> {
+        let same = self.pins.as_ref().is_none_or(|pins| {
+            pins.get(location.as_ref()).is_some_and(|pin| meta.e_tag.as_ref().is_some_and(|now| *now == pin.tag) && meta.size == pin.size)
+        });
+        same.then_some(()).ok_or_else(|| changed(location))
+    }
+
+    /// Opens a local file and checks what was opened.
+    fn open_file(&self, jail: &Jail, location: &Path) -> Result<(File, ObjectMeta)> {
         let relative = self.relative(location)?;
-        let (file, metadata) = self.jail.open_file(&relative).map_err(|e| io_error(location, e))?;
-        let meta = self.meta(&relative, &metadata)?;
-        if let (Some(pins), Some(now)) = (&self.pins, &meta.e_tag)
-            && pins.get(location.as_ref()) != Some(now)
-        {
-            return Err(Error::Precondition { path: location.to_string(), source: "the file changed while it was read".into() });
-        }
+        let (file, metadata) = jail.open_file(&relative).map_err(|e| io_error(location, e))?;
+        let meta = self.local_meta(&relative, &metadata)?;
+        self.check_pin(location, &meta)?;
         Ok((file, meta))
     }
 
-    fn list_below(&self, prefix: Option<&Path>) -> Result<Vec<ObjectMeta>> {
-        let start = match prefix.map(Path::as_ref) {
-            None | Some("") => String::new(),
-            Some(p) if p == self.authority.as_ref() => String::new(),
-            Some(p) => match p.strip_prefix(self.authority.as_ref()).and_then(|p| p.strip_prefix('/')) {
-                Some(rest) => rest.to_owned(),
-                None => return Ok(Vec::new()),
-            },
+    fn local_get(&self, jail: &Jail, location: &Path, options: &GetOptions) -> Result<GetResult> {
+        let (file, meta) = self.open_file(jail, location)?;
+        options.check_preconditions(&meta)?;
+        let range = match &options.range {
+            _ if options.head => 0..0,
+            Some(wanted) => wanted.as_range(meta.size).map_err(|e| Error::Generic { store: "port", source: e.into() })?,
+            None => 0..meta.size,
         };
-        let found = self.jail.list(&start).map_err(|e| io_error(&self.root(), e))?;
-        let mut out: Vec<ObjectMeta> = found.iter().filter_map(|(relative, metadata)| self.meta(relative, metadata).ok()).collect();
+        Ok(GetResult { payload: GetResultPayload::File(file, PathBuf::new()), meta, range, attributes: Attributes::default() })
+    }
+
+    /// An object as it was listed or not at all: the storage is told which one is meant, and its answer is looked at nevertheless.
+    async fn s3_get(&self, folder: &Folder, location: &Path, mut options: GetOptions) -> Result<GetResult> {
+        let relative = self.relative(location)?;
+        if let Some(pins) = &self.pins {
+            let pin = pins.get(location.as_ref()).ok_or_else(|| changed(location))?;
+            if options.if_match.as_ref().is_some_and(|wanted| *wanted != pin.tag) {
+                return Err(changed(location));
+            }
+            options.if_match = Some(pin.tag.clone());
+        }
+        let wanted = options.if_match.clone();
+        let mut found = folder.get(&relative, options).await?;
+        found.meta.location = location.clone();
+        self.check_pin(location, &found.meta)?;
+        if wanted.is_some() && wanted != found.meta.e_tag {
+            return Err(changed(location));
+        }
+        Ok(found)
+    }
+
+    fn local_list(&self, jail: &Jail, start: &str) -> Result<Vec<ObjectMeta>> {
+        let found = match self.only.as_deref() {
+            Some(only) => jail.entry(only).map(|entry| entry.into_iter().filter(|_| start.is_empty() || start == only).collect()),
+            None => jail.list(start),
+        };
+        let found: Vec<_> = found.map_err(|e| io_error(&self.root(), e))?;
+        Ok(found.iter().filter_map(|(relative, metadata)| self.local_meta(relative, metadata).ok()).collect())
+    }
+
+    async fn s3_list(&self, folder: &Folder, start: &str, offset: Option<&Path>, noted: &Noted) -> Result<Vec<ObjectMeta>> {
+        if let Some(only) = self.only.as_deref() {
+            if !start.is_empty() && start != only {
+                return Ok(Vec::new());
+            }
+            noted(0);
+            let head = GetOptions { head: true, ..GetOptions::default() };
+            return match self.s3_get(folder, &self.location(only)?, head).await {
+                Ok(found) => Ok(vec![found.meta]),
+                Err(Error::NotFound { .. }) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            };
+        }
+        // An offset of another port is none of this listing's.
+        let offset = offset.and_then(|o| o.as_ref().strip_prefix(self.authority.as_ref())?.strip_prefix('/'));
+        let found = folder.list(start, offset, noted).await?;
+        found.into_iter().map(|(relative, meta)| Ok(ObjectMeta { location: self.location(&relative)?, ..meta })).collect()
+    }
+
+    async fn list_below(self, prefix: Option<Path>, offset: Option<Path>, noted: Noted) -> Result<Vec<ObjectMeta>> {
+        let Some(start) = self.folder(prefix.as_ref()) else { return Ok(Vec::new()) };
+        let mut out = match self.place.clone() {
+            Place::Local(jail) => {
+                noted(0);
+                blocking(move || self.local_list(&jail, &start)).await?
+            }
+            Place::S3(folder) => self.s3_list(&folder, &start, offset.as_ref(), &noted).await?,
+        };
+        out.retain(|meta| offset.as_ref().is_none_or(|offset| meta.location > *offset));
         // Log replay relies on the order of names; a folder's order is any.
         out.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(out)
     }
 }
 
-impl Jail {
-    fn enter(product: &ProductId, path: &FsPath, prefixes: &[PathBuf]) -> crate::error::Result<Self> {
-        let real = fs::canonicalize(path).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => fault::missing(product),
-            _ => fault::unreadable(product, e),
-        })?;
-        // A prefix is the operator's word and may itself be a link; what a product's owner put below it may not lead out.
-        if !prefixes.iter().filter_map(|p| fs::canonicalize(p).ok()).any(|p| real.starts_with(p)) {
-            return Err(fault::unreadable(product, "the location leads out of the domain's storage"));
-        }
-        let metadata = fs::metadata(&real).map_err(|e| fault::unreadable(product, e))?;
-        if metadata.is_dir() {
-            return Ok(Self { root: real, only: None });
-        }
-        if !metadata.is_file() {
-            return Err(fault::unreadable(product, "not a regular file"));
-        }
-        match (real.parent(), real.file_name().and_then(|n| n.to_str())) {
-            (Some(parent), Some(name)) => Ok(Self { root: parent.to_owned(), only: Some(name.to_owned()) }),
-            _ => Err(fault::unreadable(product, "the file's name is not text")),
-        }
-    }
-
-    fn open_file(&self, relative: &str) -> io::Result<(File, Metadata)> {
-        let path = self.root.join(relative);
-        // Looked at before it is opened, because opening a device can do things; what counts is looked at afterwards.
-        if !fs::metadata(&path)?.is_file() {
-            return Err(not_a_file());
-        }
-        // Not blocking: should the file have become a pipe in between, this must not wait for a writer.
-        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(not_a_file());
-        }
-        let real = fs::canonicalize(&path)?;
-        let reached = fs::metadata(&real)?;
-        if !real.starts_with(&self.root) || reached.dev() != metadata.dev() || reached.ino() != metadata.ino() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the file leads out of the product"));
-        }
-        Ok((file, metadata))
-    }
-
-    fn list(&self, start: &str) -> io::Result<Vec<(String, Metadata)>> {
-        if let Some(only) = &self.only {
-            let here = start.is_empty() || start == only;
-            return if here { Ok(self.entry(only)?.into_iter().collect()) } else { Ok(Vec::new()) };
-        }
-        if start.split('/').any(|s| s == "." || s == "..") {
-            return Ok(Vec::new());
-        }
-        let mut out = Vec::new();
-        let mut folders = vec![(start.to_owned(), 0)];
-        while let Some((folder, depth)) = folders.pop() {
-            let path = self.root.join(&folder);
-            let entries = match fs::canonicalize(&path) {
-                Ok(real) if real.starts_with(&self.root) => match fs::read_dir(&real) {
-                    Ok(entries) => entries,
-                    Err(e) if matches!(e.kind(), io::ErrorKind::NotFound) => continue,
-                    Err(e) if matches!(e.kind(), io::ErrorKind::NotADirectory) => {
-                        out.extend(self.entry(&folder)?);
-                        continue;
-                    }
-                    Err(e) => return Err(e),
-                },
-                _ => continue,
-            };
-            for entry in entries {
-                let entry = entry?;
-                let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-                let relative = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-                let kind = entry.file_type()?;
-                if kind.is_dir() {
-                    if depth + 1 > MAX_DEPTH {
-                        return Err(io::Error::other("folders are nested too deep"));
-                    }
-                    folders.push((relative, depth + 1));
-                } else {
-                    out.extend(self.entry(&relative)?);
-                }
-                if out.len() > MAX_FILES || folders.len() > MAX_FILES {
-                    return Err(io::Error::other("too many files"));
-                }
-            }
-        }
-        Ok(out)
-    }
-
-    /// A regular file that lies below the root, also through a link; nothing otherwise. Links to folders are not followed.
-    fn entry(&self, relative: &str) -> io::Result<Option<(String, Metadata)>> {
-        let path = self.root.join(relative);
-        let (real, metadata) = match (fs::canonicalize(&path), fs::metadata(&path)) {
-            (Ok(real), Ok(metadata)) => (real, metadata),
-            _ => return Ok(None),
-        };
-        Ok((real.starts_with(&self.root) && metadata.is_file()).then(|| (relative.to_owned(), metadata)))
-    }
+/// Whether a relative path goes down only.
+fn is_clean(relative: &str) -> bool {
+    relative.split('/').all(|s| !s.is_empty() && s != "." && s != ".." && !s.contains('\0'))
 }
 
-fn not_a_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
-}
-
-/// Changes whenever the content does: inode, modification time to the nanosecond, size.
-fn e_tag(metadata: &Metadata) -> String {
-    format!("{:x}-{:x}.{:x}-{:x}", metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len())
+fn changed(location: &Path) -> Error {
+    Error::Precondition { path: location.to_string(), source: "the file changed while it was read".into() }
 }
 
 fn io_error(location: &Path, error: io::Error) -> Error {
@@ -275,9 +283,32 @@ fn read_only<T>() -> Result<T> {
     Err(Error::NotSupported { source: "a product is read only".into() })
 }
 
+fn unnoted() -> Noted {
+    Arc::new(|_| ())
+}
+
 impl fmt::Display for PortStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Port({})", self.authority)
+    }
+}
+
+impl Source for PortStore {
+    fn is_remote(&self) -> bool {
+        matches!(self.place, Place::S3(_))
+    }
+
+    fn known_size(&self, location: &Path) -> Option<u64> {
+        Some(self.pins.as_ref()?.get(location.as_ref())?.size)
+    }
+
+    fn list_noted(&self, prefix: Option<&Path>, offset: Option<&Path>, noted: Noted) -> BoxStream<'static, Result<ObjectMeta>> {
+        stream::once(self.clone().list_below(prefix.cloned(), offset.cloned(), noted))
+            .flat_map(|found| match found {
+                Ok(files) => stream::iter(files).map(Ok).left_stream(),
+                Err(error) => stream::iter([Err(error)]).right_stream(),
+            })
+            .boxed()
     }
 }
 
@@ -292,24 +323,22 @@ impl ObjectStore for PortStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (store, location) = (self.clone(), location.clone());
-        blocking(move || {
-            let (file, meta) = store.open_file(&location)?;
-            options.check_preconditions(&meta)?;
-            let range = match &options.range {
-                _ if options.head => 0..0,
-                Some(wanted) => wanted.as_range(meta.size).map_err(|e| Error::Generic { store: "port", source: e.into() })?,
-                None => 0..meta.size,
-            };
-            Ok(GetResult { payload: GetResultPayload::File(file, PathBuf::new()), meta, range, attributes: Attributes::default() })
-        })
-        .await
+        match self.place.clone() {
+            Place::Local(jail) => {
+                let (store, location) = (self.clone(), location.clone());
+                blocking(move || store.local_get(&jail, &location, &options)).await
+            }
+            Place::S3(folder) => self.s3_get(&folder, location, options).await,
+        }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let Place::Local(jail) = self.place.clone() else {
+            return stream::iter(ranges.to_vec()).then(|range| self.get_range(location, range)).try_collect().await;
+        };
         let (store, location, ranges) = (self.clone(), location.clone(), ranges.to_vec());
         blocking(move || {
-            let (file, meta) = store.open_file(&location)?;
+            let (file, meta) = store.open_file(&jail, &location)?;
             ranges
                 .into_iter()
                 .map(|range| {
@@ -328,31 +357,15 @@ impl ObjectStore for PortStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (store, prefix) = (self.clone(), prefix.cloned());
-        stream::once(blocking(move || store.list_below(prefix.as_ref())))
-            .flat_map(|found| match found {
-                Ok(files) => stream::iter(files).map(Ok).left_stream(),
-                Err(error) => stream::iter([Err(error)]).right_stream(),
-            })
-            .boxed()
+        self.list_noted(prefix, None, unnoted())
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.list_noted(prefix, Some(offset), unnoted())
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let (store, prefix) = (self.clone(), prefix.cloned());
-        blocking(move || {
-            let depth = prefix.as_ref().map_or(0, |p| p.parts().count());
-            let mut folders = std::collections::BTreeSet::new();
-            let mut objects = Vec::new();
-            for meta in store.list_below(prefix.as_ref())? {
-                let parts: Vec<_> = meta.location.parts().collect();
-                match parts.len().checked_sub(depth + 1) {
-                    Some(0) | None => objects.push(meta),
-                    Some(_) => _ = folders.insert(Path::from_iter(parts.into_iter().take(depth + 1))),
-                }
-            }
-            Ok(ListResult { common_prefixes: folders.into_iter().collect(), objects })
-        })
-        .await
+        Ok(by_folder(prefix, self.list(prefix).try_collect().await?))
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {

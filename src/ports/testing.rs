@@ -14,7 +14,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::physical_plan::{collect, displayable};
 use datafusion::prelude::SessionContext;
 
-use super::{OpenPort, PortSpec, Ports, Scope, fault, session_config};
+use super::{Clients, OpenPort, PortSpec, Ports, Scope, fault, session_config};
 use crate::catalog::{Column, ColumnType, Format, Location, StoragePrefix};
 use crate::error::{Fault, Result};
 use crate::id::{DomainName, PortId, PortName, ProductId, ProductName};
@@ -164,7 +164,7 @@ impl World {
     /// With empty caches.
     pub fn new() -> Self {
         let shared = Arc::new(RuntimeEnv::default());
-        Self { ports: Ports::new(&shared), shared }
+        Self { ports: Ports::new(&shared, Clients::default()), shared }
     }
 
     /// Opens a port on a meter.

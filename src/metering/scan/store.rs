@@ -3,27 +3,25 @@
 //! All methods are written out, because one that falls through to a default of the trait would go round the meter. Writing is refused: a
 //! query reads.
 
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, OBJECT_STORE_COALESCE_DEFAULT,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
 
+use super::remote::Remote;
 use super::{Meter, ReadKind, Reserved, file};
 use crate::id::PortId;
-
-/// How many merged ranges are fetched at once.
-const PARALLEL_RANGES: usize = 10;
 
 /// What went wrong while a port was read. Its text names the port; the cause, which may quote paths, is for the log and for finding a
 /// [`super::LimitReached`].
@@ -52,10 +50,48 @@ impl StdError for PortFault {
     }
 }
 
+/// Called for each request of a listing, with how many bytes it was answered with.
+pub type Noted = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A store that can be metered: it says what an object store does not.
+pub trait Source: ObjectStore {
+    /// Whether its answers come from elsewhere, so that reading is asking.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// The size of an object, where it is known without asking.
+    fn known_size(&self, _location: &Path) -> Option<u64> {
+        None
+    }
+
+    /// Lists what lies below `prefix`, from behind `offset` on, and notes each request.
+    fn list_noted(&self, prefix: Option<&Path>, offset: Option<&Path>, noted: Noted) -> BoxStream<'static, Result<ObjectMeta>> {
+        noted(0);
+        match offset {
+            Some(offset) => self.list_with_offset(prefix, offset),
+            None => self.list(prefix),
+        }
+    }
+}
+
 /// Wraps a port's store so that everything read through it is counted; whatever goes wrong names the port, never a path.
-pub fn metered_store(inner: Arc<dyn ObjectStore>, meter: Arc<Meter>, kind: ReadKind, port: &PortId) -> Arc<dyn ObjectStore> {
-    let counted = Counted { meter, kind, port: Arc::new(port.clone()) };
-    Arc::new(MeteredStore { inner, counted, home: AtomicU8::new(UNKNOWN) })
+pub fn metered_store(inner: Arc<dyn Source>, meter: Arc<Meter>, kind: ReadKind, port: &PortId) -> Arc<dyn ObjectStore> {
+    Arc::new(MeteredStore { inner, counted: Counted { meter, kind, port: Arc::new(port.clone()) } })
+}
+
+/// What was listed below a prefix as its files and its folders.
+pub fn by_folder(prefix: Option<&Path>, listed: Vec<ObjectMeta>) -> ListResult {
+    let depth = prefix.map_or(0, |p| p.parts().count());
+    let (mut folders, mut objects) = (BTreeSet::new(), Vec::new());
+    for meta in listed {
+        let parts: Vec<_> = meta.location.parts().collect();
+        match parts.len().checked_sub(depth + 1) {
+            Some(0) | None => objects.push(meta),
+            Some(_) => _ = folders.insert(Path::from_iter(parts.into_iter().take(depth + 1))),
+        }
+    }
+    ListResult { common_prefixes: folders.into_iter().collect(), objects }
 }
 
 /// Where to count, and whom to name.
@@ -103,28 +139,14 @@ impl Counted {
         Error::NotSupported { source: self.named("a query may only read".into()) }
     }
 
-    /// Counts a body as it streams by. What was reserved for it and does not come goes back when the stream is dropped.
-    fn body(&self, body: BoxStream<'static, Result<Bytes>>, mut reserved: Reserved) -> BoxStream<'static, Result<Bytes>> {
-        let counted = self.clone();
-        body.map(move |piece| {
-            let bytes = piece.map_err(|error| counted.fault(error))?;
-            counted.add(bytes.len() as u64);
-            reserved.delivered(bytes.len() as u64);
-            Ok(bytes)
-        })
-        .boxed()
+    pub(super) fn request(&self) {
+        self.meter.request();
     }
 }
 
-const UNKNOWN: u8 = 0;
-const LOCAL: u8 = 1;
-const REMOTE: u8 = 2;
-
 struct MeteredStore {
-    inner: Arc<dyn ObjectStore>,
+    inner: Arc<dyn Source>,
     counted: Counted,
-    /// Whether the store hands out open files, learnt from its first answer. Gaps between ranges are read over for a remote store only.
-    home: AtomicU8,
 }
 
 impl fmt::Debug for MeteredStore {
@@ -139,61 +161,34 @@ impl fmt::Display for MeteredStore {
     }
 }
 
-/// An answer before its body was read.
-enum Opened {
-    Local(File),
-    Remote(BoxStream<'static, Result<Bytes>>),
-}
-
 impl MeteredStore {
-    async fn ask(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.counted.meter.request();
-        let result = self.inner.get_opts(location, options).await.map_err(|error| self.counted.fault(error))?;
-        let home = if matches!(result.payload, GetResultPayload::File(..)) { LOCAL } else { REMOTE };
-        self.home.store(home, Ordering::Relaxed);
-        Ok(result)
+    fn remote(&self) -> Option<Remote> {
+        self.inner.is_remote().then(|| Remote { source: Arc::clone(&self.inner), counted: self.counted.clone() })
     }
 
-    async fn open(&self, location: &Path, range: Option<Range<u64>>) -> Result<Opened> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
-        Ok(match self.ask(location, options).await?.payload {
-            GetResultPayload::File(file, _) => Opened::Local(file),
-            GetResultPayload::Stream(body) => Opened::Remote(body),
-        })
-    }
-
-    /// The exact ranges of a local file; nothing between them is read.
-    async fn local_ranges(&self, file: File, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        file::read(self.counted.clone(), Arc::new(file), ranges.to_vec()).await
-    }
-
-    /// One merged range of a remote object, gaps counted, because the storage served them.
-    async fn merged(&self, location: &Path, range: Range<u64>) -> Result<Bytes> {
-        let length = range.end.saturating_sub(range.start);
-        let reserved = self.counted.reserve(length)?;
-        match self.open(location, Some(range.clone())).await? {
-            Opened::Remote(body) => collect(self.counted.body(body, reserved), length).await,
-            Opened::Local(file) => {
-                drop(reserved);
-                let bytes = self.local_ranges(file, std::slice::from_ref(&range)).await?;
-                Ok(bytes.into_iter().next().unwrap_or_default())
-            }
+    /// An answer of a store whose files are here. It is an open file: nothing has been read yet.
+    async fn open(&self, location: &Path, options: GetOptions) -> Result<(GetResult, Option<File>)> {
+        self.counted.request();
+        let mut result = self.inner.get_opts(location, options).await.map_err(|error| self.counted.fault(error))?;
+        let nothing = GetResultPayload::Stream(futures::stream::empty().boxed());
+        match std::mem::replace(&mut result.payload, nothing) {
+            GetResultPayload::File(file, _) => Ok((result, Some(file))),
+            GetResultPayload::Stream(_) => Ok((result, None)),
         }
     }
 
-    async fn remote_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let merged = merge(ranges);
-        let fetched: Vec<Bytes> =
-            futures::stream::iter(merged.clone()).map(|range| self.merged(location, range)).buffered(PARALLEL_RANGES).try_collect().await?;
-        slice(ranges, &merged, &fetched).ok_or_else(|| self.counted.fault_of("the storage answered with fewer bytes than asked for"))
+    fn not_a_file(&self) -> Error {
+        self.counted.fault_of("a local store answered without a file")
     }
 
-    /// Whether the store hands out open files, asked without reading anything.
-    async fn is_local(&self, location: &Path) -> Result<bool> {
-        if self.home.load(Ordering::Relaxed) == UNKNOWN {
-            self.ask(location, GetOptions { head: true, ..GetOptions::default() }).await?;
-        }
-        Ok(self.home.load(Ordering::Relaxed) == LOCAL)
+    /// Listings are metadata, whatever they are listed for.
+    fn listed(&self, prefix: Option<&Path>, offset: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (counted, meter) = (self.counted.clone(), Arc::clone(&self.counted.meter));
+        let noted = move |bytes| {
+            meter.request();
+            meter.add(ReadKind::Metadata, bytes);
+        };
+        self.inner.list_noted(prefix, offset, Arc::new(noted)).map_err(move |error| counted.fault(error)).boxed()
     }
 }
 
@@ -209,41 +204,29 @@ impl ObjectStore for MeteredStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if let Some(remote) = self.remote() {
+            return remote.read(location, options).await;
+        }
         let (head, bounded) = (options.head, matches!(options.range, Some(GetRange::Bounded(_))));
-        // A local answer is only an open file: its pieces are reserved one by one. A remote one is on its way once it is asked for.
-        let ahead = match &options.range {
-            _ if head || self.home.load(Ordering::Relaxed) != REMOTE => 0,
-            Some(GetRange::Bounded(range)) => range.end.saturating_sub(range.start),
-            Some(GetRange::Suffix(bytes)) => *bytes,
-            Some(GetRange::Offset(_)) | None => 0,
-        };
-        let mut reserved = self.counted.reserve(ahead)?;
-        let result = self.ask(location, options).await?;
-        let range = result.range.clone();
-        let body = match result.payload {
-            _ if head => futures::stream::empty().boxed(),
-            GetResultPayload::File(file, _) => file::stream(self.counted.clone(), file, range, bounded),
-            GetResultPayload::Stream(body) => {
-                if ahead == 0 {
-                    reserved = self.counted.reserve(range.end.saturating_sub(range.start))?;
-                }
-                self.counted.body(body, reserved)
-            }
-        };
-        Ok(GetResult { payload: GetResultPayload::Stream(body), ..result })
+        let (mut result, file) = self.open(location, options).await?;
+        if !head {
+            let file = file.ok_or_else(|| self.not_a_file())?;
+            result.payload = GetResultPayload::Stream(file::stream(self.counted.clone(), file, result.range.clone(), bounded));
+        }
+        Ok(result)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         if ranges.is_empty() {
             return Ok(Vec::new());
         }
-        if self.is_local(location).await? {
-            return match self.open(location, None).await? {
-                Opened::Local(file) => self.local_ranges(file, ranges).await,
-                Opened::Remote(_) => Err(self.counted.fault_of("the storage changed its nature")),
-            };
+        if let Some(remote) = self.remote() {
+            return remote.ranges(location, ranges).await;
         }
-        self.remote_ranges(location, ranges).await
+        let (_, file) = self.open(location, GetOptions::default()).await?;
+        let file = file.ok_or_else(|| self.not_a_file())?;
+        // The exact ranges; nothing between them is read.
+        file::read(self.counted.clone(), Arc::new(file), ranges.to_vec()).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -252,20 +235,15 @@ impl ObjectStore for MeteredStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.counted.meter.request();
-        let counted = self.counted.clone();
-        self.inner.list(prefix).map_err(move |error| counted.fault(error)).boxed()
+        self.listed(prefix, None)
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.counted.meter.request();
-        let counted = self.counted.clone();
-        self.inner.list_with_offset(prefix, offset).map_err(move |error| counted.fault(error)).boxed()
+        self.listed(prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.counted.meter.request();
-        self.inner.list_with_delimiter(prefix).await.map_err(|error| self.counted.fault(error))
+        Ok(by_folder(prefix, self.listed(prefix, None).try_collect().await?))
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
@@ -275,43 +253,4 @@ impl ObjectStore for MeteredStore {
     async fn rename_opts(&self, _: &Path, _: &Path, _: RenameOptions) -> Result<()> {
         Err(self.counted.refused())
     }
-}
-
-/// Puts a body together, without a copy where it came in one piece.
-async fn collect(mut body: BoxStream<'static, Result<Bytes>>, length: u64) -> Result<Bytes> {
-    let Some(first) = body.try_next().await? else { return Ok(Bytes::new()) };
-    let Some(second) = body.try_next().await? else { return Ok(first) };
-    let mut all = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
-    all.extend_from_slice(&first);
-    all.extend_from_slice(&second);
-    while let Some(piece) = body.try_next().await? {
-        all.extend_from_slice(&piece);
-    }
-    Ok(all.into())
-}
-
-/// Ranges with what lies close between them, in order. The same ranges always merge to the same, whoever else is reading.
-pub(super) fn merge(ranges: &[Range<u64>]) -> Vec<Range<u64>> {
-    let mut sorted = ranges.to_vec();
-    sorted.sort_unstable_by_key(|range| (range.start, range.end));
-    let mut merged: Vec<Range<u64>> = Vec::with_capacity(sorted.len());
-    for range in sorted {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end.saturating_add(OBJECT_STORE_COALESCE_DEFAULT) => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
-}
-
-/// Cuts the wanted ranges out of the merged ones; `None` where a body was too short.
-fn slice(ranges: &[Range<u64>], merged: &[Range<u64>], fetched: &[Bytes]) -> Option<Vec<Bytes>> {
-    let cut = |range: &Range<u64>| {
-        let at = merged.partition_point(|whole| whole.start <= range.start).checked_sub(1)?;
-        let (whole, bytes) = (merged.get(at)?, fetched.get(at)?);
-        let start = usize::try_from(range.start.checked_sub(whole.start)?).ok()?;
-        let end = start.checked_add(usize::try_from(range.end.checked_sub(range.start)?).ok()?)?;
-        (end <= bytes.len()).then(|| bytes.slice(start..end))
-    };
-    ranges.iter().map(cut).collect()
 }

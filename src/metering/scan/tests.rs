@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -21,6 +22,14 @@ fn port() -> PortId {
 
 fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at % 251) as u8).collect()
+}
+
+impl Source for LocalFileSystem {}
+
+impl Source for InMemory {
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 /// A folder with one file, and a counted store over it.
@@ -102,7 +111,7 @@ async fn a_file_that_is_read_half_is_charged_by_the_pieces_that_were_read() {
 }
 
 #[tokio::test]
-async fn local_ranges_are_read_exactly_and_remote_ones_with_their_gaps() {
+async fn ranges_are_read_exactly_wherever_they_lie() {
     let ranges = [10..20, 1000..1010, 5..12];
     let want: Vec<Bytes> = ranges.iter().map(|r| Bytes::from(content(5000)[r.start as usize..r.end as usize].to_vec())).collect();
 
@@ -114,9 +123,10 @@ async fn local_ranges_are_read_exactly_and_remote_ones_with_their_gaps() {
     let meter = Meter::unbilled();
     let store = remote(5000, &meter).await;
     assert_eq!(store.get_ranges(&file(), &ranges).await.expect("reads"), want);
-    assert_eq!(meter.reading().bytes_from_storage, 1005);
+    // Two of them overlap, and what they share is asked for once.
+    assert_eq!(meter.reading().bytes_from_storage, 25);
     assert_eq!(store.get_range(&file(), 1..4).await.expect("reads"), content(5000)[1..4].to_vec());
-    assert_eq!(meter.reading().bytes_from_storage, 1008);
+    assert_eq!(meter.reading().bytes_from_storage, 28);
 }
 
 #[tokio::test]
@@ -165,12 +175,29 @@ async fn a_read_that_would_pass_the_limit_does_not_happen() {
 
 #[tokio::test]
 async fn what_was_reserved_and_not_delivered_goes_back() {
-    let limited = limited(1000);
+    let limited = limited(5000);
     let meter = limited.account.meter(&port(), "1.0.0", "");
     let far = remote(900, &meter).await;
+    assert_eq!(far.get_range(&file(), 0..2000).await.expect("what there is").len(), 900);
+    assert_eq!(meter.reading().bytes_from_storage, 900);
+    drop(meter.reserve(4101).expect_err("too much"));
+    meter.reserve(4100).expect("all that is left");
+}
+
+#[tokio::test]
+async fn a_remote_piece_that_was_asked_for_is_read_and_charged_whoever_waits_for_it() {
+    let limited = limited(9 << 20);
+    let meter = limited.account.meter(&port(), "1.0.0", "");
+    let far = remote(9 << 20, &meter).await;
     drop(far.get(&file()).await.expect("fits"));
-    assert_eq!(meter.reading().bytes_from_storage, 0);
-    far.get(&file()).await.expect("fits again").bytes().await.expect("reads");
+    let charged = async {
+        while Arc::strong_count(&meter) > 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), charged).await.expect("it ends");
+    assert_eq!(meter.reading(), Reading { bytes_from_storage: 8 << 20, storage_requests: 1, ..Reading::default() }, "one piece, not two");
+    far.get_range(&file(), 0..1 << 20).await.expect("what was not asked for was given back");
 }
 
 #[test]
@@ -223,11 +250,4 @@ async fn nothing_can_be_written_through_it() {
     assert!(store.rename(&file(), &Path::from("x")).await.is_err());
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
     assert_eq!(std::fs::metadata(folder.path().join("secret_name.csv")).expect("is there").len(), 100);
-}
-
-#[test]
-fn ranges_merge_over_small_gaps_only_and_whatever_their_order() {
-    let mib = 1 << 20;
-    let merged = store::merge(&[3 * mib..4 * mib, 0..10, 10 + mib..20 + mib]);
-    assert_eq!(merged, [0..20 + mib, 3 * mib..4 * mib]);
 }

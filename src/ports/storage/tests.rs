@@ -1,3 +1,4 @@
+use std::fs;
 use std::os::unix::fs::symlink;
 
 use futures::TryStreamExt;
@@ -31,7 +32,7 @@ fn prefix(path: &FsPath) -> [StoragePrefix; 1] {
 }
 
 async fn jail(at: &FsPath, domain: &FsPath) -> crate::error::Result<PortStore> {
-    open(&port("sql"), &Location::File(at.to_owned()), &prefix(domain)).await
+    open(&port("sql"), &Location::File(at.to_owned()), false, &prefix(domain), &Clients::default()).await
 }
 
 fn key(relative: &str) -> Path {
@@ -154,10 +155,23 @@ async fn nothing_is_written() {
 }
 
 #[tokio::test]
-async fn remote_locations_say_that_they_are_to_come() {
-    let fault = open(&port("sql"), &Location::Remote("s3://bucket/secret".into()), &[]).await.unwrap_err();
-    assert_eq!((fault.kind(), fault.detail()), (ErrorKind::Storage, Some("Remote stores are not supported yet.")));
-    assert!(!format!("{}{:?}", fault.message(), fault.detail()).contains("bucket"));
+async fn remote_locations_without_a_credential_are_not_read_and_not_told() {
+    let prefix = |credentials: Option<&str>| StoragePrefix {
+        prefix: Location::Remote("s3://bucket/".into()),
+        credentials: credentials.map(str::to_owned),
+    };
+    for (prefixes, detail) in [
+        (vec![], None),
+        (vec![prefix(None)], Some("The credential of the domain's storage cannot be used.")),
+        (vec![prefix(Some("of-nobody"))], Some("The credential of the domain's storage cannot be used.")),
+    ] {
+        let location = Location::Remote("s3://bucket/secret/".into());
+        let fault = open(&port("sql"), &location, false, &prefixes, &Clients::default()).await.unwrap_err();
+        assert_eq!((fault.kind(), fault.detail()), (ErrorKind::Storage, detail));
+        assert!(!format!("{}{:?}", fault.message(), fault.detail()).contains("bucket"));
+    }
+    let fault = open(&port("sql"), &Location::Remote("gs://bucket/x".into()), false, &[], &Clients::default()).await.unwrap_err();
+    assert_eq!(fault.detail(), Some("This kind of storage is not supported yet."));
 }
 
 #[test]
