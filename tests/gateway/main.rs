@@ -26,5 +26,6 @@ mod policies;
 mod ports;
 mod postgres;
 mod raw;
+mod s3;
 mod slt;
 mod what_if;
