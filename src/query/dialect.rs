@@ -15,7 +15,6 @@ mod operators;
 mod plan;
 mod similar;
 mod syntax;
-mod zone;
 
 use std::sync::Arc;
 
@@ -28,6 +27,6 @@ pub(super) use self::plan::interpret;
 pub(super) use self::syntax::{TABLE_FUNCTION, translate};
 
 /// The functions that a translated statement calls.
-pub(super) fn functions() -> [Arc<ScalarUDF>; 2] {
-    [similar::function(), zone::function()]
+pub(super) fn functions() -> [Arc<ScalarUDF>; 1] {
+    [similar::function()]
 }

@@ -65,12 +65,17 @@ fn out_of_memory() -> Fault {
         .with_hint("Read fewer rows or columns, or aggregate in smaller groups.")
 }
 
+fn invalid_regex() -> Fault {
+    Fault::new(ErrorKind::InvalidRegex, "invalid regular expression")
+}
+
 /// A fault of ours that travelled through the engine.
 fn own_fault(error: &DataFusionError) -> Option<Fault> {
     causes(error).find_map(|cause| {
         let fault = cause.downcast_ref().map(Fault::without_source);
         let limit = || cause.downcast_ref().map(limit_fault);
-        fault.or_else(limit).or_else(|| cause.downcast_ref().map(BarrierError::to_fault))
+        let regex = || cause.downcast_ref::<regex::Error>().map(|_| invalid_regex());
+        fault.or_else(limit).or_else(regex).or_else(|| cause.downcast_ref().map(BarrierError::to_fault))
     })
 }
 
@@ -204,7 +209,9 @@ fn execution_fault(text: &str) -> Fault {
         Fault::new(ErrorKind::OutOfRange, "value out of range")
     } else if lower.contains("more than one row") {
         Fault::new(ErrorKind::Cardinality, "more than one row returned by a subquery used as an expression")
-    } else if lower.contains("parsing") || lower.contains("parse") || lower.contains("invalid") || lower.contains("regular expression") {
+    } else if lower.contains("regular expression") {
+        invalid_regex()
+    } else if lower.contains("parsing") || lower.contains("parse") || lower.contains("invalid") {
         Fault::new(ErrorKind::InvalidText, "invalid input").with_detail(sentence(&tidy(text)))
     } else {
         Fault::new(ErrorKind::InvalidParameter, "a function cannot be computed").with_detail(sentence(&tidy(text)))

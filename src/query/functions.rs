@@ -3,11 +3,11 @@
 //! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
 //! own replaces), and those that make large arrays of small arguments.
 
-mod calendar;
+pub(super) mod calendar;
 mod format;
 mod make;
 mod order;
-mod own;
+pub(super) mod own;
 mod part;
 mod planner;
 #[cfg(test)]
@@ -395,7 +395,7 @@ fn json() -> [Arc<ScalarUDF>; 4] {
 
 /// Functions of our own, with PostgreSQL's results.
 fn own() -> Vec<Arc<ScalarUDF>> {
-    [format::functions(), make::functions(), part::functions(), text::functions(), trunc::functions()].concat()
+    [format::functions(), make::functions(), part::functions(), text::functions(), trunc::functions(), zone::functions()].concat()
 }
 
 /// The planners of expressions that have a syntax of their own, with our functions.

@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringBuilder};
+use arrow::array::{Array, AsArray, StringBuilder};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use super::super::functions::own::columns;
 
 /// How many digits floats get: `extra_float_digits`. Positive is the shortest text that reads back the same, which is the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,32 +117,19 @@ impl ScalarUDFImpl for Text {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let Some(value) = args.args.first() else { return Err(DataFusionError::Internal("one argument".into())) };
-        let plain = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if plain { 1 } else { args.number_rows })?;
-        let mut texts = StringBuilder::new();
-        let mut add = |written: Option<Vec<u8>>| texts.append_option(written.and_then(|text| String::from_utf8(text).ok()));
-        let write = |with: &dyn Fn(&mut Vec<u8>)| {
+        columns(&args, |values| {
+            let [values] = values else { return Err(DataFusionError::Internal("one argument".into())) };
+            let mut texts = StringBuilder::new();
             let mut out = Vec::new();
-            with(&mut out);
-            out
-        };
-        match array.data_type() {
-            DataType::Float32 => {
-                array
-                    .as_primitive::<Float32Type>()
-                    .iter()
-                    .for_each(|v| add(v.map(|v| write(&|out| float4(v, FloatDigits::default(), out)))));
+            for row in 0..values.len() {
+                out.clear();
+                match values.data_type() {
+                    DataType::Float32 => float4(values.as_primitive::<Float32Type>().value(row), FloatDigits::default(), &mut out),
+                    _ => float8(values.as_primitive::<Float64Type>().value(row), FloatDigits::default(), &mut out),
+                }
+                texts.append_option(std::str::from_utf8(&out).ok().filter(|_| values.is_valid(row)));
             }
-            DataType::Float64 => {
-                array
-                    .as_primitive::<Float64Type>()
-                    .iter()
-                    .for_each(|v| add(v.map(|v| write(&|out| float8(v, FloatDigits::default(), out)))));
-            }
-            other => return Err(DataFusionError::Internal(format!("text of {other}"))),
-        }
-        let texts: ArrayRef = Arc::new(texts.finish());
-        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)) } else { Ok(ColumnarValue::Array(texts)) }
+            Ok(Arc::new(texts.finish()))
+        })
     }
 }

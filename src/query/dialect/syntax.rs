@@ -12,7 +12,6 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::literal::{self, Kind};
 use super::similar::SIMILAR;
-use super::zone::TIMEZONE;
 use crate::error::{Fault, Result};
 use crate::system::{self, syntax};
 
@@ -166,7 +165,7 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
         }
         Expr::BinaryOp { left, op, right } => document(left, op, right),
         Expr::Function(function) => renamed(function),
-        Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call(TIMEZONE, vec![(**time_zone).clone(), (**timestamp).clone()])),
+        Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()])),
         Expr::Cast { expr: inner, data_type, kind: CastKind::Cast | CastKind::DoubleColon, .. } => match syntax::string(inner) {
             Some(text) => literal_cast(text, data_type)?,
             None => cut(inner, data_type),

@@ -10,11 +10,10 @@ use datafusion::scalar::ScalarValue;
 
 use crate::error::{ErrorKind, Fault};
 
-use super::calendar;
-use super::format::{DAY, TIMESTAMP, in_range, moment_type, timestamptz};
+use super::calendar::{self, DAY};
+use super::format::{TIMESTAMP, in_range, moment_type, timestamptz};
 use super::own::{Own, Remembered, Rows, is_text, no_such, sent};
-use super::trunc::known_zone;
-use super::zone::Zone;
+use super::zone::{Zone, known_zone};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let own = |name, volatility, coerce, returns, body| Own { name, volatility, coerce, returns, body }.made();

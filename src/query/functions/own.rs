@@ -7,7 +7,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as EngineResult, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{ErrorKind, Fault};
@@ -24,14 +27,38 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn made(self) -> Arc<ScalarUDF> {
-        let signature = Signature::user_defined(self.volatility);
-        Arc::new(ScalarUDF::new_from_impl(Udf { own: self, signature }))
+        Udf::of(self).made()
+    }
+
+    /// The same under a second name.
+    pub(super) fn also(self, alias: &str) -> Udf {
+        Udf { aliases: vec![alias.to_owned()], ..Udf::of(self) }
     }
 }
 
-struct Udf {
-    own: Own,
-    signature: Signature,
+/// How the result is ordered where the arguments are.
+type Ordering = fn(&[ExprProperties]) -> EngineResult<SortProperties>;
+/// The range of an argument in which the result is a given value.
+type Preimage = fn(&[Expr], &Expr, &SimplifyContext) -> EngineResult<PreimageResult>;
+
+/// A function of our own, with what the engine may know of it.
+pub(super) struct Udf {
+    pub(super) own: Own,
+    pub(super) aliases: Vec<String>,
+    pub(super) signature: Signature,
+    pub(super) ordering: Option<Ordering>,
+    pub(super) preimage: Option<Preimage>,
+}
+
+impl Udf {
+    fn of(own: Own) -> Self {
+        let signature = Signature::user_defined(own.volatility);
+        Self { own, aliases: Vec::new(), signature, ordering: None, preimage: None }
+    }
+
+    pub(super) fn made(self) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(self))
+    }
 }
 
 impl fmt::Debug for Udf {
@@ -59,6 +86,10 @@ impl ScalarUDFImpl for Udf {
         self.own.name
     }
 
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
     fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -78,15 +109,28 @@ impl ScalarUDFImpl for Udf {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         (self.own.body)(&args)
     }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> EngineResult<SortProperties> {
+        self.ordering.map_or(Ok(SortProperties::Unordered), |ordering| ordering(inputs))
+    }
+
+    fn preimage(&self, args: &[Expr], value: &Expr, info: &SimplifyContext) -> EngineResult<PreimageResult> {
+        self.preimage.map_or(Ok(PreimageResult::None), |preimage| preimage(args, value, info))
+    }
+}
+
+/// The types of the arguments.
+pub(super) fn types_of(args: &ReturnFieldArgs<'_>) -> Vec<DataType> {
+    args.arg_fields.iter().map(|field| field.data_type().clone()).collect()
 }
 
 /// There is no such function for these types.
-pub(super) fn no_such<T>(name: &str, types: &[DataType]) -> EngineResult<T> {
+pub(in crate::query) fn no_such<T>(name: &str, types: &[DataType]) -> EngineResult<T> {
     plan_err!("No function matches the given name and argument types: {name}({types:?})")
 }
 
 /// A fault on its way through the engine.
-pub(super) fn sent(fault: Fault) -> DataFusionError {
+pub(in crate::query) fn sent(fault: Fault) -> DataFusionError {
     DataFusionError::External(Box::new(fault))
 }
 
@@ -96,6 +140,18 @@ pub(super) fn is_text(data_type: &DataType) -> bool {
         DataType::Dictionary(_, value) => is_text(value),
         _ => false,
     }
+}
+
+/// What `body` makes of the arguments as columns of one length. Of constants it makes one row, which is a constant.
+pub(in crate::query) fn columns(
+    args: &ScalarFunctionArgs,
+    body: impl FnOnce(&[ArrayRef]) -> EngineResult<ArrayRef>,
+) -> EngineResult<ColumnarValue> {
+    let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if constant { 1 } else { args.number_rows };
+    let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<EngineResult<Vec<_>>>()?;
+    let made = body(&arrays)?;
+    if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)) } else { Ok(ColumnarValue::Array(made)) }
 }
 
 /// The arguments as columns. A constant is a column of one row that is read for every row.

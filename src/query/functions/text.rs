@@ -8,67 +8,45 @@ use std::sync::Arc;
 use arrow::array::StringBuilder;
 use arrow::datatypes::DataType;
 use datafusion::common::Result as EngineResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 use regex::{Regex, RegexBuilder};
 
 use crate::error::{ErrorKind, Fault};
 
-use super::own::{Remembered, Rows, is_text, no_such, sent};
+use super::own::{Own, Remembered, Rows, is_text, no_such, sent, types_of};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let inner = datafusion::functions::unicode::substr();
-    let substr = Substring { inner, signature: Signature::user_defined(Volatility::Immutable), aliases: vec!["substring".to_owned()] };
-    vec![Arc::new(ScalarUDF::new_from_impl(substr))]
+    let substr = Own { name: "substr", volatility: Volatility::Immutable, coerce, returns, body: substring };
+    vec![substr.also("substring").made()]
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Substring {
-    inner: Arc<ScalarUDF>,
-    signature: Signature,
-    aliases: Vec<String>,
+fn coerce(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+    let number = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
+    match types {
+        [text, pattern] if is_text(text) && is_text(pattern) && !pattern.is_null() => Ok(vec![DataType::Utf8; 2]),
+        [text, numbers @ ..] if is_text(text) && (1..=2).contains(&numbers.len()) && numbers.iter().all(number) => {
+            let text = match text {
+                DataType::Null => DataType::Utf8,
+                DataType::Dictionary(_, value) => value.as_ref().clone(),
+                other => other.clone(),
+            };
+            Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
+        }
+        _ => no_such(name, types),
+    }
 }
 
-impl ScalarUDFImpl for Substring {
-    fn name(&self) -> &str {
-        "substr"
+fn returns(args: &ReturnFieldArgs<'_>) -> EngineResult<DataType> {
+    match types_of(args).as_slice() {
+        [_, DataType::Utf8] => Ok(DataType::Utf8),
+        types => datafusion::functions::unicode::substr().return_type(types),
     }
+}
 
-    fn aliases(&self) -> &[String] {
-        &self.aliases
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        match types {
-            [_, DataType::Utf8] => Ok(DataType::Utf8),
-            _ => self.inner.return_type(types),
-        }
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        let number = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
-        match types {
-            [text, pattern] if is_text(text) && is_text(pattern) && !pattern.is_null() => Ok(vec![DataType::Utf8; 2]),
-            [text, numbers @ ..] if is_text(text) && (1..=2).contains(&numbers.len()) && numbers.iter().all(number) => {
-                let text = match text {
-                    DataType::Null => DataType::Utf8,
-                    DataType::Dictionary(_, value) => value.as_ref().clone(),
-                    other => other.clone(),
-                };
-                Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
-            }
-            _ => no_such(self.name(), types),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        match args.args.get(1).map(ColumnarValue::data_type) {
-            Some(DataType::Utf8) => by_pattern(&Rows::of(&args)?),
-            _ => self.inner.invoke_with_args(args),
-        }
+fn substring(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    match args.args.get(1).map(ColumnarValue::data_type) {
+        Some(DataType::Utf8) => by_pattern(&Rows::of(args)?),
+        _ => datafusion::functions::unicode::substr().invoke_with_args(args.clone()),
     }
 }
 
