@@ -25,6 +25,7 @@ mod session;
 mod settings;
 mod view;
 mod visible;
+pub(crate) mod written;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;

@@ -49,7 +49,7 @@ impl Session {
     }
 
     fn shown(&self, values: &dyn Array) -> String {
-        use crate::server::postgres::encode::time;
+        use crate::query::written::time;
         if values.is_null(0) {
             return String::new();
         }

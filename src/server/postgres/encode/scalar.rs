@@ -351,15 +351,12 @@ fn interval<'a, T: ArrowPrimitiveType>(
     })
 }
 
-/// In microseconds.
-const DAY: i64 = 86_400_000_000;
-
 fn duration(array: &dyn Array, unit: TimeUnit, format: Format) -> Cell<'_> {
     let convert = move |value| {
         let micros = time::micros(value, unit).map_err(|_| Unwritable("interval out of range"))?;
         // PostgreSQL's difference of two timestamps counts days of 24 hours.
-        let days = i32::try_from(micros / DAY).map_err(|_| Unwritable("interval out of range"))?;
-        Ok(Interval { months: 0, days, micros: micros % DAY })
+        let days = i32::try_from(micros / time::DAY).map_err(|_| Unwritable("interval out of range"))?;
+        Ok(Interval { months: 0, days, micros: micros % time::DAY })
     };
     match unit {
         TimeUnit::Second => interval::<DurationSecondType>(array, format, convert),

@@ -1,0 +1,4 @@
+//! Values as PostgreSQL writes them: the texts that functions make of them, and that the PostgreSQL door sends.
+
+pub(crate) mod number;
+pub(crate) mod time;
