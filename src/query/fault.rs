@@ -29,6 +29,8 @@ fn classify(error: &DataFusionError) -> Fault {
         return fault;
     }
     match error {
+        // The optimiser reads constant expressions, with a reader that is no dependency of ours.
+        DataFusionError::Context(what, _) if what == "Invalid regex" => invalid_regex(),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
         DataFusionError::Shared(inner) => classify(inner),
         DataFusionError::Collection(errors) => errors.first().map_or_else(internal, classify),
@@ -164,6 +166,9 @@ fn plan_fault(text: &str) -> Fault {
     }
     if has("not found") && has("table") {
         return Fault::new(ErrorKind::UndefinedTable, line());
+    }
+    if has("is not implemented") {
+        return Fault::new(ErrorKind::Unsupported, line());
     }
     Fault::new(ErrorKind::Syntax, line())
 }

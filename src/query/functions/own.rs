@@ -13,7 +13,10 @@ use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::{ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::scalar::ScalarValue;
 
+use super::super::written::Values;
+use super::zone::tz_of_session;
 use crate::error::{ErrorKind, Fault};
+use crate::system::PG_TYPE;
 
 /// A function of our own.
 pub(super) struct Own {
@@ -27,12 +30,17 @@ pub(super) struct Own {
 
 impl Own {
     pub(super) fn made(self) -> Arc<ScalarUDF> {
-        Udf::of(self).made()
+        self.plain().made()
     }
 
     /// The same under a second name.
     pub(super) fn also(self, alias: &str) -> Udf {
-        Udf { aliases: vec![alias.to_owned()], ..Udf::of(self) }
+        Udf { aliases: vec![alias.to_owned()], ..self.plain() }
+    }
+
+    pub(super) fn plain(self) -> Udf {
+        let signature = Signature::user_defined(self.volatility);
+        Udf { own: self, aliases: Vec::new(), signature, called: None, ordering: None, preimage: None }
     }
 }
 
@@ -46,16 +54,13 @@ pub(super) struct Udf {
     pub(super) own: Own,
     pub(super) aliases: Vec<String>,
     pub(super) signature: Signature,
+    /// PostgreSQL's type of the result, where its Arrow type does not tell.
+    pub(super) called: Option<&'static str>,
     pub(super) ordering: Option<Ordering>,
     pub(super) preimage: Option<Preimage>,
 }
 
 impl Udf {
-    fn of(own: Own) -> Self {
-        let signature = Signature::user_defined(own.volatility);
-        Self { own, aliases: Vec::new(), signature, ordering: None, preimage: None }
-    }
-
     pub(super) fn made(self) -> Arc<ScalarUDF> {
         Arc::new(ScalarUDF::new_from_impl(self))
     }
@@ -99,7 +104,9 @@ impl ScalarUDFImpl for Udf {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
-        Ok(Arc::new(Field::new(self.own.name, (self.own.returns)(&args)?, true)))
+        let field = Field::new(self.own.name, (self.own.returns)(&args)?, true);
+        let called = self.called.map(|name| (PG_TYPE.to_owned(), name.to_owned()));
+        Ok(Arc::new(field.with_metadata(called.into_iter().collect())))
     }
 
     fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
@@ -154,6 +161,21 @@ pub(in crate::query) fn columns(
     if constant { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)) } else { Ok(ColumnarValue::Array(made)) }
 }
 
+/// What a function makes of a batch is allocated outside every memory pool, so it is bounded.
+pub(super) const MOST: usize = 64 << 20;
+
+/// The fault of what would make more.
+pub(super) fn too_long() -> DataFusionError {
+    let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large");
+    sent(fault.with_detail(format!("The texts would make more than {MOST} bytes at once.")))
+}
+
+/// The arguments, ready to be written.
+pub(super) fn values(args: &ScalarFunctionArgs, rows: &Rows) -> EngineResult<Vec<Values>> {
+    let zone = tz_of_session(&args.config_options);
+    args.arg_fields.iter().enumerate().map(|(argument, field)| Values::of(rows.column(argument)?, field, zone)).collect()
+}
+
 /// The arguments as columns. A constant is a column of one row that is read for every row.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -189,7 +211,18 @@ impl Rows {
 
     /// Whether no argument of a row is NULL.
     pub(super) fn has_all(&self, row: usize) -> bool {
-        self.columns.iter().all(|(array, constant)| !array.is_null(if *constant { 0 } else { row }))
+        (0..self.columns.len()).all(|argument| self.is_valid(argument, row))
+    }
+
+    /// Whether an argument of a row is not NULL.
+    pub(super) fn is_valid(&self, argument: usize, row: usize) -> bool {
+        let at = self.at(argument, row);
+        self.columns.get(argument).is_some_and(|(array, _)| !array.data_type().is_null() && array.is_valid(at))
+    }
+
+    /// How many arguments there are.
+    pub(super) fn arguments(&self) -> usize {
+        self.columns.len()
     }
 
     /// The text of an argument, which is a column of texts.
@@ -204,14 +237,20 @@ impl Rows {
     }
 
     /// A column of texts, each of which `write` appends. Rows with a NULL are NULL.
-    ///
-    /// What a function makes of a batch is allocated outside every memory pool, so it is bounded.
-    pub(super) fn texts(&self, mut write: impl FnMut(usize, &mut String) -> EngineResult<()>) -> EngineResult<ColumnarValue> {
-        const MOST: usize = 64 << 20;
+    pub(super) fn texts(&self, write: impl FnMut(usize, &mut String) -> EngineResult<()>) -> EngineResult<ColumnarValue> {
+        self.texts_where(|row| self.has_all(row), write)
+    }
+
+    /// The same, where the rows that are `present` are not NULL.
+    pub(super) fn texts_where(
+        &self,
+        present: impl Fn(usize) -> bool,
+        mut write: impl FnMut(usize, &mut String) -> EngineResult<()>,
+    ) -> EngineResult<ColumnarValue> {
         let mut texts = StringBuilder::new();
         let (mut one, mut total) = (String::new(), 0usize);
         for row in 0..self.count {
-            if !self.has_all(row) {
+            if !present(row) {
                 texts.append_null();
                 continue;
             }
@@ -219,8 +258,7 @@ impl Rows {
             write(row, &mut one)?;
             total = total.saturating_add(one.len());
             if total > MOST {
-                let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large");
-                return Err(sent(fault.with_detail(format!("The texts would make more than {MOST} bytes at once."))));
+                return Err(too_long());
             }
             texts.append_value(&one);
         }

@@ -26,13 +26,12 @@ pub(super) enum Zone {
 
 impl Zone {
     pub(super) fn of_session(options: &ConfigOptions) -> Self {
-        options.execution.time_zone.as_deref().and_then(Self::named).unwrap_or(Self::Named(Tz::UTC))
+        Self::Named(tz_of_session(options))
     }
 
     /// A zone by its name, in any case.
     pub(super) fn named(name: &str) -> Option<Self> {
-        let any_case = || chrono_tz::TZ_VARIANTS.iter().copied().find(|zone| zone.name().eq_ignore_ascii_case(name));
-        name.parse().ok().or_else(any_case).map(Self::Named)
+        tz_named(name).map(Self::Named)
     }
 
     /// The same, or a bare offset, whose sign is that of POSIX: `+02` is west of Greenwich.
@@ -101,6 +100,16 @@ impl Zone {
         };
         local.saturating_sub(i64::from(seconds) * 1_000_000)
     }
+}
+
+/// The session's zone.
+pub(super) fn tz_of_session(options: &ConfigOptions) -> Tz {
+    options.execution.time_zone.as_deref().and_then(tz_named).unwrap_or(Tz::UTC)
+}
+
+fn tz_named(name: &str) -> Option<Tz> {
+    let any_case = || chrono_tz::TZ_VARIANTS.iter().copied().find(|zone| zone.name().eq_ignore_ascii_case(name));
+    name.parse().ok().or_else(any_case)
 }
 
 /// The zone of a name, or the fault that there is none.

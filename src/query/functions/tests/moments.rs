@@ -4,14 +4,14 @@ use super::*;
 
 /// In a local time and in an instant; in the hour that is left out, and in that which comes twice, PostgreSQL takes the offset of winter.
 const ZONES: &[(&str, &str)] = &[
-    ("timezone('Europe/Berlin', timestamp '2024-03-05 14:00')", "2024-03-05 14:00:00+01"),
-    ("timezone('America/New_York', timestamptz '2024-03-05 14:00+00')", "2024-03-05 09:00:00"),
-    ("timezone('america/new_york', timestamptz '2024-07-05 14:00+00')", "2024-07-05 10:00:00"),
-    ("timezone('+02:00', timestamp '2024-07-05 14:00')", "2024-07-05 18:00:00+02"),
-    ("timezone('utc', timestamptz '2024-07-05 14:00+00')", "2024-07-05 14:00:00"),
-    ("timezone('Europe/Berlin', timestamp '2024-03-31 02:30')", "2024-03-31 03:30:00+02"),
-    ("timezone('Europe/Berlin', timestamp '2024-10-27 02:30')", "2024-10-27 02:30:00+01"),
-    ("timezone('Nowhere', timestamp '2024-07-05 14:00')", "ERROR time zone \"Nowhere\" not recognized"),
+    ("timezone('Europe/Berlin', timestamp '2024-03-05 14:00:00')", "2024-03-05 14:00:00+01"),
+    ("timezone('America/New_York', timestamptz '2024-03-05 14:00:00+00')", "2024-03-05 09:00:00"),
+    ("timezone('america/new_york', timestamptz '2024-07-05 14:00:00+00')", "2024-07-05 10:00:00"),
+    ("timezone('+02:00', timestamp '2024-07-05 14:00:00')", "2024-07-05 18:00:00+02"),
+    ("timezone('utc', timestamptz '2024-07-05 14:00:00+00')", "2024-07-05 14:00:00"),
+    ("timezone('Europe/Berlin', timestamp '2024-03-31 02:30:00')", "2024-03-31 03:30:00+02"),
+    ("timezone('Europe/Berlin', timestamp '2024-10-27 02:30:00')", "2024-10-27 02:30:00+01"),
+    ("timezone('Nowhere', timestamp '2024-07-05 14:00:00')", "ERROR time zone \"Nowhere\" not recognized"),
 ];
 
 /// In Europe/Paris.
