@@ -22,6 +22,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use self::float::{FloatDigits, float4, float8};
 pub(crate) use self::literal::split_array;
+pub(super) use self::arithmetic::as_decimal;
 pub(super) use self::operators::Operators;
 pub(super) use self::plan::interpret;
 pub(super) use self::syntax::{TABLE_FUNCTION, translate};

@@ -3,18 +3,24 @@
 //! Left out on purpose: functions that tell of files (`input_file_name`), of the engine (`arrow_metadata`, `version`, which PostgreSQL's
 //! own replaces), and those that make large arrays of small arguments.
 
+mod bytes;
 pub(super) mod calendar;
+mod fill;
 mod format;
 mod guarded;
 mod make;
+mod number;
 mod order;
 pub(super) mod own;
 mod part;
 mod planner;
+mod regexp;
+mod span;
 #[cfg(test)]
 mod tests;
 mod text;
 mod trunc;
+mod type_of;
 mod units;
 mod zone;
 
@@ -386,11 +392,17 @@ fn paths() -> [Arc<ScalarUDF>; 4] {
 /// Functions of our own, with PostgreSQL's results.
 fn own() -> Vec<Arc<ScalarUDF>> {
     [
+        bytes::functions(),
+        fill::functions(),
         format::functions(),
         make::functions(),
+        number::functions(),
         part::functions(),
+        regexp::functions(),
+        span::functions(),
         text::functions(),
         trunc::functions(),
+        type_of::functions(),
         zone::functions(),
     ]
     .concat()

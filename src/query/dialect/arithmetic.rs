@@ -103,7 +103,7 @@ pub(super) fn is_integer(data_type: &DataType) -> bool {
 }
 
 /// The decimals that hold a whole number.
-pub(super) fn as_decimal(data_type: &DataType) -> Option<DataType> {
+pub(in crate::query) fn as_decimal(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Int16 => Some(DataType::Decimal128(5, 0)),
         DataType::Int32 => Some(DataType::Decimal128(10, 0)),

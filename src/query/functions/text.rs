@@ -9,11 +9,9 @@ use arrow::array::StringBuilder;
 use arrow::datatypes::DataType;
 use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
-use regex::{Regex, RegexBuilder};
 
-use crate::error::{ErrorKind, Fault};
-
-use super::own::{Own, Remembered, Rows, is_text, no_such, sent, types_of};
+use super::own::{Own, Remembered, Rows, is_text, no_such, types_of};
+use super::regexp::compiled;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let substr = Own { name: "substr", volatility: Volatility::Immutable, coerce, returns, body: substring };
@@ -50,16 +48,6 @@ fn substring(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
     }
 }
 
-fn compiled(pattern: &str) -> EngineResult<Regex> {
-    // A point is every character, also the end of a line.
-    RegexBuilder::new(pattern)
-        .dot_matches_new_line(true)
-        // A short pattern can become a large machine, anew for every row.
-        .size_limit(1 << 18)
-        .build()
-        .map_err(|error| sent(Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error)))
-}
-
 /// What the first group of the pattern matched, the whole where it has none. NULL without a match.
 fn by_pattern(rows: &Rows) -> EngineResult<ColumnarValue> {
     let mut regex = Remembered::none();
@@ -69,7 +57,7 @@ fn by_pattern(rows: &Rows) -> EngineResult<ColumnarValue> {
             found.append_null();
             continue;
         }
-        let regex = regex.get(rows.text(1, row)?, compiled)?;
+        let regex = regex.get(rows.text(1, row)?, |pattern| compiled(pattern, ""))?;
         let captures = regex.captures(rows.text(0, row)?);
         let group = captures.and_then(|captures| captures.get(usize::from(regex.captures_len() > 1)));
         found.append_option(group.map(|group| group.as_str()));
