@@ -71,6 +71,8 @@ use self::authorise::Books;
 pub(crate) use self::dialect::{FloatDigits, float4, float8, split_array};
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
+#[cfg(test)]
+pub(crate) use self::functions::json::functions as json_functions;
 use self::parse::Body;
 use self::plan::{Drafted, Engine, Planned};
 pub(crate) use self::resolve::Asker;

@@ -8,6 +8,7 @@ pub(super) mod calendar;
 mod fill;
 mod format;
 mod guarded;
+pub(super) mod json;
 mod make;
 mod number;
 mod order;
@@ -395,6 +396,7 @@ fn own() -> Vec<Arc<ScalarUDF>> {
         bytes::functions(),
         fill::functions(),
         format::functions(),
+        json::functions(),
         make::functions(),
         number::functions(),
         part::functions(),
