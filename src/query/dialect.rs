@@ -6,6 +6,7 @@
 //! decided before.
 
 mod arithmetic;
+mod calls;
 mod float;
 mod integer;
 mod interval;
@@ -13,6 +14,7 @@ mod literal;
 mod moment;
 mod operators;
 mod plan;
+mod records;
 mod similar;
 mod syntax;
 
@@ -20,9 +22,9 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(super) use self::arithmetic::as_decimal;
 pub(crate) use self::float::{FloatDigits, float4, float8};
 pub(crate) use self::literal::split_array;
-pub(super) use self::arithmetic::as_decimal;
 pub(super) use self::operators::Operators;
 pub(super) use self::plan::interpret;
 pub(super) use self::syntax::{TABLE_FUNCTION, translate};

@@ -12,7 +12,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 
 use super::literal::{self, Kind, Moment};
-use super::{arithmetic, float, integer};
+use super::{arithmetic, float, integer, records};
 
 /// The plan with PostgreSQL's meanings. Columns keep their names; their types may become PostgreSQL's.
 pub(in crate::query) fn interpret(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
@@ -29,6 +29,9 @@ pub(in crate::query) fn interpret(plan: LogicalPlan) -> EngineResult<LogicalPlan
     })
     .map(|plan| plan.data)
 }
+
+/// Functions of spans, which look at their days.
+const IN_DAYS: &[&str] = &["date_part", "to_char", "date_trunc", "justify_days", "justify_hours", "justify_interval"];
 
 /// One expression, whose parts have been turned.
 fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
@@ -66,7 +69,7 @@ fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
             function.args = function.args.into_iter().map(written).collect();
             Transformed::yes(Expr::ScalarFunction(function))
         }
-        Expr::ScalarFunction(mut function) if matches!(function.name(), "date_part" | "to_char" | "date_trunc") => {
+        Expr::ScalarFunction(mut function) if IN_DAYS.contains(&function.name()) => {
             let counted = |arg: Expr| if type_of(&arg).as_ref().is_some_and(is_duration) { arithmetic::in_days(arg) } else { arg };
             function.args = function.args.into_iter().map(counted).collect();
             Transformed::yes(Expr::ScalarFunction(function))
@@ -85,6 +88,8 @@ fn one(expr: Expr, schema: &DFSchema) -> EngineResult<Transformed<Expr>> {
                 _ => Transformed::no(Expr::ScalarFunction(function)),
             }
         }
+        #[expect(deprecated, reason = "the planner still makes it of `t.*` in an argument")]
+        Expr::Wildcard { qualifier: Some(table), .. } => Transformed::yes(records::record(&table, schema)),
         other => Transformed::no(other),
     })
 }
