@@ -10,7 +10,8 @@ use std::time::Instant;
 use arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray};
 use meshgate::query::{CopyFormat, CopyOptions};
 use meshgate::server::postgres::encode::copy::Copier;
-use meshgate::server::postgres::encode::{Style, columns, data_row, outputs};
+use meshgate::server::postgres::encode::{columns, data_row, outputs};
+use meshgate::values::Style;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 

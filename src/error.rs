@@ -56,6 +56,14 @@ pub enum ErrorKind {
     DatetimeOverflow,
     /// A regular expression that is none.
     InvalidRegex,
+    /// The logarithm of what has none.
+    InvalidLogarithm,
+    /// A power or root of what has none.
+    InvalidPower,
+    /// Bounds between which there are no buckets.
+    InvalidBucket,
+    /// NULL where a value is needed.
+    NullValue,
     /// A binary value that is not one of the type.
     InvalidBinary,
     /// A value out of its type's range.
@@ -151,6 +159,10 @@ impl ErrorKind {
             Self::InvalidDatetime => ("22007", Grpc::InvalidArgument, 400, "INVALID_DATETIME"),
             Self::DatetimeOverflow => ("22008", Grpc::OutOfRange, 400, "DATETIME_OVERFLOW"),
             Self::InvalidRegex => ("2201B", Grpc::InvalidArgument, 400, "INVALID_REGEX"),
+            Self::InvalidLogarithm => ("2201E", Grpc::InvalidArgument, 400, "INVALID_LOGARITHM"),
+            Self::InvalidPower => ("2201F", Grpc::InvalidArgument, 400, "INVALID_POWER"),
+            Self::InvalidBucket => ("2201G", Grpc::InvalidArgument, 400, "INVALID_BUCKET"),
+            Self::NullValue => ("22004", Grpc::InvalidArgument, 400, "NULL_VALUE"),
             Self::InvalidBinary => ("22P03", Grpc::InvalidArgument, 400, "INVALID_BINARY"),
             Self::OutOfRange => ("22003", Grpc::OutOfRange, 400, "OUT_OF_RANGE"),
             Self::InvalidParameter => ("22023", Grpc::InvalidArgument, 400, "INVALID_PARAMETER"),
@@ -205,6 +217,10 @@ impl ErrorKind {
         Self::InvalidDatetime,
         Self::DatetimeOverflow,
         Self::InvalidRegex,
+        Self::InvalidLogarithm,
+        Self::InvalidPower,
+        Self::InvalidBucket,
+        Self::NullValue,
         Self::InvalidBinary,
         Self::OutOfRange,
         Self::InvalidParameter,

@@ -27,6 +27,7 @@ mod settings;
 mod view;
 mod visible;
 mod workers;
+mod written;
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -73,6 +74,8 @@ use self::authorise::Books;
 pub(crate) use self::dialect::moment_value;
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
+#[cfg(test)]
+pub(crate) use self::functions::json::functions as json_functions;
 use self::parse::Body;
 use self::plan::{Drafted, Engine, Planned};
 pub(crate) use self::resolve::Asker;

@@ -28,11 +28,12 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::sql::sqlparser::ast::Statement;
 
+pub(crate) use self::functions::{quote_ident, quote_literal};
 pub use self::rewrite::ResultNames;
 pub(crate) use self::rewrite::ast as syntax;
 pub(crate) use self::rewrite::{name_columns, name_of};
 pub use self::shape::PG_TYPE;
-pub use self::types::{PgTypePlanner, regproc_name, type_of};
+pub use self::types::{PgTypePlanner, format_type, regproc_name, type_of};
 use self::world::World;
 use crate::access::Access;
 use crate::catalog::Snapshot;

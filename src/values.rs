@@ -15,7 +15,7 @@ use arrow::array::Array;
 use arrow::buffer::NullBuffer;
 use chrono_tz::Tz;
 
-pub use self::float::FloatDigits;
+pub use self::float::{FloatDigits, float4, float8};
 use crate::error::{ErrorKind, Fault};
 
 /// How a value is written.

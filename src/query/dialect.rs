@@ -6,6 +6,7 @@
 //! decided before.
 
 mod arithmetic;
+mod calls;
 mod clock;
 mod integer;
 mod interval;
@@ -14,17 +15,18 @@ mod moment;
 mod operators;
 mod parameters;
 mod plan;
+mod records;
 mod similar;
 mod span;
 mod syntax;
 mod whole;
 mod written;
-mod zone;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 
+pub(super) use self::arithmetic::as_decimal;
 pub(crate) use self::literal::moment_value;
 pub(super) use self::operators::Operators;
 pub(super) use self::parameters::parameter_types;
@@ -32,6 +34,6 @@ pub(super) use self::plan::interpret;
 pub(super) use self::syntax::{TABLE_FUNCTION, translate};
 
 /// The functions that a translated statement calls.
-pub(super) fn functions() -> [Arc<ScalarUDF>; 2] {
-    [similar::function(), zone::function()]
+pub(super) fn functions() -> [Arc<ScalarUDF>; 1] {
+    [similar::function()]
 }

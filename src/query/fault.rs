@@ -29,6 +29,7 @@ fn classify(error: &DataFusionError) -> Fault {
         return fault;
     }
     match error {
+        // The optimiser reads constant expressions, with a reader that is no dependency of ours.
         DataFusionError::Context(what, _) if what == "Invalid regex" => invalid_regex(),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => classify(inner),
         DataFusionError::Shared(inner) => classify(inner),
@@ -68,12 +69,17 @@ fn out_of_memory() -> Fault {
         .with_hint("Read fewer rows or columns, or aggregate in smaller groups.")
 }
 
+fn invalid_regex() -> Fault {
+    Fault::new(ErrorKind::InvalidRegex, "invalid regular expression")
+}
+
 /// A fault of ours that travelled through the engine.
 fn own_fault(error: &DataFusionError) -> Option<Fault> {
     causes(error).find_map(|cause| {
         let fault = cause.downcast_ref().map(Fault::without_source);
         let limit = || cause.downcast_ref().map(limit_fault);
-        fault.or_else(limit).or_else(|| cause.downcast_ref().map(BarrierError::to_fault))
+        let regex = || cause.downcast_ref::<regex::Error>().map(|_| invalid_regex());
+        fault.or_else(limit).or_else(regex).or_else(|| cause.downcast_ref().map(BarrierError::to_fault))
     })
 }
 
@@ -163,6 +169,9 @@ fn plan_fault(text: &str) -> Fault {
     if has("not found") && has("table") {
         return Fault::new(ErrorKind::UndefinedTable, line());
     }
+    if has("is not implemented") {
+        return Fault::new(ErrorKind::Unsupported, line());
+    }
     Fault::new(ErrorKind::Syntax, line())
 }
 
@@ -215,10 +224,6 @@ fn execution_fault(text: &str) -> Fault {
     } else {
         Fault::new(ErrorKind::InvalidParameter, "a function cannot be computed").with_detail(sentence(&tidy(text)))
     }
-}
-
-fn invalid_regex() -> Fault {
-    Fault::new(ErrorKind::InvalidRegex, "invalid regular expression")
 }
 
 /// Arrow's type as PostgreSQL calls it.

@@ -4,35 +4,35 @@
 //! own replaces), and those that make large arrays of small arguments.
 
 mod average;
-mod calendar;
+mod bytes;
+pub(super) mod calendar;
+mod fill;
 mod format;
+mod guarded;
+pub(super) mod json;
 mod make;
+mod number;
 mod order;
-mod own;
+pub(super) mod own;
 mod part;
 mod planner;
+mod regexp;
+mod span;
 #[cfg(test)]
 mod tests;
 mod text;
 mod trunc;
+mod type_of;
 mod units;
-mod zone;
+pub(super) mod zone;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::AsArray;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::catalog::TableFunction;
-use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{
-    AggregateUDF, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, WindowUDF,
-};
-
-use crate::error::{ErrorKind, Fault};
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 
 use super::dialect;
 
@@ -303,9 +303,6 @@ const ALIASES: &[(&str, &str)] = &[
 /// The same for aggregates.
 const AGGREGATE_ALIASES: &[(&str, &str)] = &[("every", "bool_and"), ("variance", "var_samp")];
 
-/// Functions whose result is as long as an argument says: their number, and the place of that argument.
-const LENGTH_GIVEN: &[(&str, usize)] = &[("repeat", 1), ("lpad", 1), ("rpad", 1)];
-
 /// The functions by name, aliases included.
 #[derive(Debug)]
 pub(crate) struct Functions {
@@ -317,9 +314,9 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub(crate) fn new() -> Self {
-        let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(bounded);
+        let scalar = SessionStateDefaults::default_scalar_functions().into_iter().map(guarded::guarded);
         let mut scalar = listed(SCALAR, scalar, |f| names(f.name(), f.aliases()));
-        scalar.extend(dialect::functions().into_iter().chain(json()).map(|function| (function.name().to_owned(), function)));
+        scalar.extend(dialect::functions().into_iter().chain(paths()).map(|function| (function.name().to_owned(), function)));
         for (alias, name) in ALIASES {
             if let Some(function) = scalar.get(*name).cloned() {
                 scalar.insert((*alias).to_owned(), function);
@@ -389,15 +386,30 @@ impl Functions {
     }
 }
 
-/// Functions on JSON texts.
-fn json() -> [Arc<ScalarUDF>; 4] {
+/// Paths into JSON texts.
+fn paths() -> [Arc<ScalarUDF>; 4] {
     use datafusion_functions_json::udfs;
     [udfs::json_get_json_udf(), udfs::json_as_text_udf(), udfs::json_contains_udf(), udfs::json_length_udf()]
 }
 
 /// Functions of our own, with PostgreSQL's results.
 fn own() -> Vec<Arc<ScalarUDF>> {
-    [format::functions(), make::functions(), part::functions(), text::functions(), trunc::functions()].concat()
+    [
+        bytes::functions(),
+        fill::functions(),
+        format::functions(),
+        json::functions(),
+        make::functions(),
+        number::functions(),
+        part::functions(),
+        regexp::functions(),
+        span::functions(),
+        text::functions(),
+        trunc::functions(),
+        type_of::functions(),
+        zone::functions(),
+    ]
+    .concat()
 }
 
 /// The planners of expressions that have a syntax of their own, with our functions.
@@ -419,97 +431,6 @@ fn names(name: &str, aliases: &[String]) -> Vec<String> {
 fn listed<F>(allowed: &[&str], all: impl IntoIterator<Item = Arc<F>>, names: impl Fn(&F) -> Vec<String>) -> HashMap<String, Arc<F>> {
     let named = all.into_iter().flat_map(|f| names(&f).into_iter().map(move |name| (name, Arc::clone(&f))));
     named.filter(|(name, _)| allowed.contains(&name.as_str())).collect()
-}
-
-/// Puts a bound on a function whose result is as long as an argument says.
-fn bounded(function: Arc<ScalarUDF>) -> Arc<ScalarUDF> {
-    match LENGTH_GIVEN.iter().find(|(name, _)| *name == function.name()) {
-        Some((_, argument)) => Arc::new(ScalarUDF::new_from_impl(Bounded { inner: function, argument: *argument })),
-        None => function,
-    }
-}
-
-/// A function that refuses to make more than [`Bounded::MOST`] bytes of one batch: `repeat('x', 2000000000)` is allocated outside every
-/// memory pool, and would end the process.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Bounded {
-    inner: Arc<ScalarUDF>,
-    argument: usize,
-}
-
-impl Bounded {
-    const MOST: i64 = 64 << 20;
-
-    fn check(&self, args: &ScalarFunctionArgs) -> EngineResult<()> {
-        let Some(length) = args.args.get(self.argument) else { return Ok(()) };
-        let widest = match args.args.first() {
-            Some(text) if self.inner.name() == "repeat" => longest(text)?,
-            // A character of UTF-8 takes up to four bytes.
-            _ => 4,
-        };
-        let total = match length {
-            ColumnarValue::Scalar(scalar) => {
-                let length = scalar.cast_to(&DataType::Int64).ok().and_then(|s| i64::try_from(s).ok()).unwrap_or(0);
-                let rows = if args.args.iter().any(|a| matches!(a, ColumnarValue::Array(_))) { args.number_rows.max(1) } else { 1 };
-                length.max(0).saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX))
-            }
-            ColumnarValue::Array(array) => {
-                let lengths = cast(array, &DataType::Int64)?;
-                lengths.as_primitive::<Int64Type>().iter().flatten().map(|l| l.max(0)).fold(0i64, i64::saturating_add)
-            }
-        };
-        if total.saturating_mul(widest) > Self::MOST {
-            let fault = Fault::new(ErrorKind::ProgramLimit, "requested length too large").with_detail(format!(
-                "{} would make more than {} bytes at once.",
-                self.inner.name(),
-                Self::MOST
-            ));
-            return Err(DataFusionError::External(Box::new(fault)));
-        }
-        Ok(())
-    }
-}
-
-/// The longest text of a column, in bytes.
-fn longest(text: &ColumnarValue) -> EngineResult<i64> {
-    let lengths = match text {
-        ColumnarValue::Scalar(scalar) => {
-            return Ok(scalar.try_as_str().flatten().map_or(0, |t| i64::try_from(t.len()).unwrap_or(i64::MAX)));
-        }
-        ColumnarValue::Array(array) => arrow::compute::kernels::length::length(&cast(array, &DataType::LargeUtf8)?)?,
-    };
-    Ok(arrow::compute::max(lengths.as_primitive::<Int64Type>()).unwrap_or(0))
-}
-
-impl ScalarUDFImpl for Bounded {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, arg_types: &[DataType]) -> EngineResult<DataType> {
-        self.inner.return_type(arg_types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, arg_types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        self.inner.coerce_types(arg_types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        self.check(&args)?;
-        self.inner.invoke_with_args(args)
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod copy;
 mod limits;
 mod session;
+mod spelling;
 mod tokens;
 
 use std::sync::Arc;
@@ -297,7 +298,8 @@ fn query(tokens: &Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
 
 /// The tree of a query's tokens.
 fn query_tree(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<ast::Statement> {
-    let mut parser = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(tokens.to_vec());
+    let mut parser =
+        Parser::new(&PostgreSqlDialect {}).with_recursion_limit(PARSER_DEPTH).with_tokens_with_locations(spelling::readable(tokens));
     let mut query = parser.parse_query().map_err(|e| source.syntax_fault(&e, tokens))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {

@@ -24,6 +24,8 @@ use datafusion::scalar::ScalarValue;
 use super::grid::{Cell, array};
 use super::shape::field;
 use super::world::World;
+
+pub(crate) use self::text::{quote_ident, quote_literal};
 use crate::error::Fault;
 
 /// What a function does with one row of arguments.
@@ -239,11 +241,6 @@ impl Row<'_> {
             "f" | "false" | "off" | "no" | "0" => Some(false),
             _ => None,
         }
-    }
-
-    /// Whether the argument came as a number or a boolean, which JSON writes without quotes.
-    fn is_bare(&self, argument: usize) -> bool {
-        matches!(self.columns.get(argument), Some(Column::Int(_) | Column::Bool(_)))
     }
 
     /// The argument as an array of texts.

@@ -121,7 +121,7 @@ fn session(world: &Arc<World>) -> SessionContext {
     }
     catalog.register_schema("mesh", tables).unwrap();
     context.register_catalog("mesh", catalog);
-    for function in functions::all(world) {
+    for function in functions::all(world).into_iter().chain(crate::query::json_functions()) {
         context.register_udf(function.as_ref().clone());
     }
     context

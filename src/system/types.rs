@@ -144,7 +144,7 @@ pub(super) fn type_oid(text: &str) -> Option<u32> {
 }
 
 /// How PostgreSQL's `format_type` writes a type; `???` for one that does not exist.
-pub(super) fn format_type(oid: u32, typmod: Option<i64>) -> String {
+pub fn format_type(oid: u32, typmod: Option<i64>) -> String {
     let Some(found) = types().get(&oid) else { return if oid == 0 { "-".to_owned() } else { "???".to_owned() } };
     if found.category == "A" && found.element != 0 && found.len == -1 && found.name.starts_with('_') {
         return format!("{}[]", format_type(found.element, typmod));

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, IntervalMonthDayNanoArray, PrimitiveArray};
-use arrow::compute::kernels::numeric;
-use arrow::datatypes::{
-    DataType, Decimal128Type, DurationMicrosecondType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256,
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, DurationMicrosecondArray, IntervalMonthDayNanoArray, PrimitiveArray,
 };
+use arrow::compute::kernels::numeric;
+use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
 use arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::physical_expr_common::datum::apply;
 
+use super::super::functions::calendar::DAY;
+use super::super::functions::own::{columns, sent};
 use super::interval::{self, Parts};
 use crate::error::{ErrorKind, Fault};
 
@@ -104,15 +106,12 @@ impl Infix {
     }
 }
 
-/// In microseconds.
-const DAY: i64 = 86_400_000_000;
-
 pub(super) fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
 }
 
 /// The decimals that hold a whole number.
-pub(super) fn as_decimal(data_type: &DataType) -> Option<DataType> {
+pub(in crate::query) fn as_decimal(data_type: &DataType) -> Option<DataType> {
     match data_type {
         DataType::Int16 => Some(DataType::Decimal128(5, 0)),
         DataType::Int32 => Some(DataType::Decimal128(10, 0)),
@@ -179,23 +178,9 @@ impl ScalarUDFImpl for Infix {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let plain = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        if let (Kind::Days, [difference]) = (self.kind, args.args.as_slice()) {
-            let array = difference.to_array(if plain { 1 } else { args.number_rows })?;
-            let days = array.as_primitive::<DurationMicrosecondType>().iter().map(|micros| {
-                micros.map(|micros| {
-                    let days = i32::try_from(micros / DAY).unwrap_or(i32::MAX);
-                    IntervalMonthDayNano::new(0, days, micros % DAY * 1_000)
-                })
-            });
-            let days: ArrayRef = Arc::new(days.collect::<IntervalMonthDayNanoArray>());
-            return if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&days, 0)?)) } else { Ok(ColumnarValue::Array(days)) };
-        }
         let result_type = args.return_field.data_type();
-        let mut parts = args.args.iter();
-        let Some(first) = parts.next() else { return Err(DataFusionError::Internal("no arguments".into())) };
-        if self.kind == Kind::Integer {
-            return parts.zip(&self.ops).try_fold(first.clone(), |left, (right, op)| {
+        match (self.kind, args.args.as_slice()) {
+            (Kind::Integer, [first, rest @ ..]) => rest.iter().zip(&self.ops).try_fold(first.clone(), |left, (right, op)| {
                 apply(&left, right, |left, right| {
                     match op {
                         Operator::Plus => numeric::add(left, right),
@@ -204,19 +189,20 @@ impl ScalarUDFImpl for Infix {
                     }
                     .map_err(|error| range(result_type, error))
                 })
-            });
+            }),
+            _ => columns(&args, |parts| {
+                let Some((first, rest)) = parts.split_first() else { return Err(DataFusionError::Internal("no arguments".into())) };
+                if self.kind == Kind::Days {
+                    return Ok(days(first.as_primitive()));
+                }
+                rest.iter().zip(&self.ops).try_fold(Arc::clone(first), |left, (right, op)| match self.kind {
+                    Kind::Float if *left.data_type() == DataType::Float32 => float_quotients::<Float32Type>(&left, right),
+                    Kind::Float => float_quotients::<Float64Type>(&left, right),
+                    Kind::Decimal => quotients(left.as_primitive(), right.as_primitive(), result_type),
+                    _ => intervals(left.as_primitive(), right.as_primitive(), *op),
+                })
+            }),
         }
-        let rows = if plain { 1 } else { args.number_rows };
-        let result = parts.zip(&self.ops).try_fold(first.to_array(rows)?, |left, (right, op)| {
-            let right = right.to_array(rows)?;
-            match self.kind {
-                Kind::Float if *left.data_type() == DataType::Float32 => float_quotients::<Float32Type>(&left, &right),
-                Kind::Float => float_quotients::<Float64Type>(&left, &right),
-                Kind::Decimal => quotients(left.as_primitive(), right.as_primitive(), result_type),
-                _ => intervals(left.as_primitive(), right.as_primitive(), *op),
-            }
-        })?;
-        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)) } else { Ok(ColumnarValue::Array(result)) }
     }
 }
 
@@ -231,6 +217,16 @@ fn float_quotients<T: ArrowPrimitiveType<Native: Into<f64>>>(left: &ArrayRef, ri
         return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
     }
     Ok(numeric::div(left, right)?)
+}
+
+fn days(differences: &DurationMicrosecondArray) -> ArrayRef {
+    let days = differences.iter().map(|micros| {
+        micros.map(|micros| {
+            let days = i32::try_from(micros / DAY).unwrap_or(i32::MAX);
+            IntervalMonthDayNano::new(0, days, micros % DAY * 1_000)
+        })
+    });
+    Arc::new(days.collect::<IntervalMonthDayNanoArray>())
 }
 
 fn range(data_type: &DataType, error: ArrowError) -> ArrowError {
@@ -254,13 +250,13 @@ fn quotients(left: &Decimal128Array, right: &Decimal128Array, result: &DataType)
     else {
         return Err(DataFusionError::Internal("a quotient of decimals".into()));
     };
-    let overflow = || DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, "value overflows numeric format")));
+    let overflow = || sent(Fault::new(ErrorKind::OutOfRange, "value overflows numeric format"));
     let shift = u32::try_from(i32::from(*scale) - i32::from(*a) + i32::from(*b)).map_err(|_| overflow())?;
     let narrow = 10_i128.checked_pow(shift);
     let wide = i256::from_i128(10).checked_pow(shift).ok_or_else(overflow)?;
     let one = |left: i128, right: i128| -> EngineResult<i128> {
         if right == 0 {
-            return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
+            return Err(sent(Fault::new(ErrorKind::DivisionByZero, "division by zero")));
         }
         if let Some(scaled) = narrow.and_then(|factor| left.checked_mul(factor)) {
             let (quotient, rest) = (scaled.checked_div(right).ok_or_else(overflow)?, scaled % right);
@@ -283,12 +279,12 @@ fn quotients(left: &Decimal128Array, right: &Decimal128Array, result: &DataType)
 }
 
 fn intervals(left: &IntervalMonthDayNanoArray, right: &PrimitiveArray<Float64Type>, op: Operator) -> EngineResult<ArrayRef> {
-    let overflow = || DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, "interval out of range")));
+    let overflow = || sent(Fault::new(ErrorKind::OutOfRange, "interval out of range"));
     let rows = left.iter().zip(right).map(|pair| {
         let (Some(one), Some(number)) = pair else { return Ok(None) };
         let factor = match op {
             Operator::Divide if number == 0.0 => {
-                return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::DivisionByZero, "division by zero"))));
+                return Err(sent(Fault::new(ErrorKind::DivisionByZero, "division by zero")));
             }
             Operator::Divide => 1.0 / number,
             _ => number,

@@ -6,7 +6,7 @@ use datafusion::common::ScalarValue;
 use datafusion::functions::expr_fn::now;
 use datafusion::logical_expr::{Expr, Operator, binary_expr, cast, lit};
 
-use super::zone;
+use super::super::functions::zone;
 
 const LOCAL: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 

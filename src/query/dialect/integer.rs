@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use super::super::functions::own::{columns, sent};
 use crate::error::{ErrorKind, Fault};
 
 /// `int4(value)`: PostgreSQL has its casts as functions by these names.
@@ -41,7 +42,7 @@ impl Integer {
     }
 
     fn out_of_range(&self) -> DataFusionError {
-        DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, format!("{} out of range", self.sql()))))
+        sent(Fault::new(ErrorKind::OutOfRange, format!("{} out of range", self.sql())))
     }
 
     /// Every value as the widest whole number.
@@ -86,7 +87,7 @@ impl Integer {
         let plain = digits.strip_prefix(['+', '-']).unwrap_or(digits);
         if plain.is_empty() || !plain.bytes().all(|byte| byte.is_ascii_digit()) {
             let message = format!("invalid input syntax for type {}: \"{text}\"", self.sql());
-            return Err(DataFusionError::External(Box::new(Fault::new(ErrorKind::InvalidText, message))));
+            return Err(sent(Fault::new(ErrorKind::InvalidText, message)));
         }
         let number: Option<i64> = digits.parse().ok();
         let fits = |number: &i64| match self.to {
@@ -96,7 +97,7 @@ impl Integer {
         };
         number.filter(fits).ok_or_else(|| {
             let message = format!("value \"{text}\" is out of range for type {}", self.sql());
-            DataFusionError::External(Box::new(Fault::new(ErrorKind::OutOfRange, message)))
+            sent(Fault::new(ErrorKind::OutOfRange, message))
         })
     }
 }
@@ -126,12 +127,11 @@ impl ScalarUDFImpl for Integer {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let Some(value) = args.args.first() else { return Err(DataFusionError::Internal("one argument".into())) };
-        let plain = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if plain { 1 } else { args.number_rows })?;
-        let wide: ArrayRef = Arc::new(self.widest(&array)?);
-        let whole = cast_with_options(&wide, &self.to, &STRICT).map_err(|_| self.out_of_range())?;
-        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&whole, 0)?)) } else { Ok(ColumnarValue::Array(whole)) }
+        columns(&args, |values| {
+            let [values] = values else { return Err(DataFusionError::Internal("one argument".into())) };
+            let wide: ArrayRef = Arc::new(self.widest(values)?);
+            cast_with_options(&wide, &self.to, &STRICT).map_err(|_| self.out_of_range())
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Intervals as people write them: PostgreSQL's own form, SQL's, and ISO 8601's.
 
+use super::super::functions::calendar::DAY;
+
 /// What an interval is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Parts {
@@ -9,7 +11,6 @@ pub(super) struct Parts {
 }
 
 const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
 /// Largest interval in any unit: ten thousand years and more.
 const MOST: f64 = 1e17;
 

@@ -5,6 +5,8 @@
 use chrono::{NaiveDate, NaiveTime, Timelike};
 use chrono_tz::TZ_VARIANTS;
 
+use super::super::functions::calendar::{MONTHS, WEEKDAYS, of_two_digits};
+
 /// A day that depends on when it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Day {
@@ -36,9 +38,6 @@ pub(super) struct Wrong {
 const SYNTAX: Wrong = Wrong { is_range: false };
 const RANGE: Wrong = Wrong { is_range: true };
 
-const MONTHS: [&str; 12] =
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
-const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 /// The longest text that is looked at.
 const LONGEST: usize = 128;
 
@@ -205,7 +204,7 @@ impl Reader {
         let date = match (self.month, self.numbers.as_slice()) {
             (None, []) => None,
             // Year first where it looks like one, else month, day, year.
-            (None, [(year, 3..), (month, _), (day, _)]) => Some((*year, *month, *day)),
+            (None, [(year, 3..), (month, _), (day, _)]) => Some((i64::from(*year), *month, *day)),
             (None, [(month, _), (day, _), year]) => Some((full(*year), *month, *day)),
             (Some(month), [first @ (_, 3..), (day, _)]) => Some((full(*first), month, *day)),
             (Some(month), [(day, _), year]) => Some((full(*year), month, *day)),
@@ -223,13 +222,9 @@ impl Reader {
     }
 }
 
-/// A year of two digits is between 1970 and 2069.
-fn full((year, digits): (u32, usize)) -> u32 {
-    match (digits, year) {
-        (1 | 2, 70..) => year + 1900,
-        (1 | 2, _) => year + 2000,
-        _ => year,
-    }
+/// The year that digits say, of which there may be two.
+fn full((year, digits): (u32, usize)) -> i64 {
+    if digits < 3 { of_two_digits(year.into()) } else { year.into() }
 }
 
 fn number(digits: &str) -> Result<u32, Wrong> {
@@ -239,7 +234,8 @@ fn number(digits: &str) -> Result<u32, Wrong> {
 
 /// The number, from 1, of a name of which at least three letters are written.
 fn named(names: &[&str], word: &str) -> Option<u32> {
-    let place = names.iter().position(|name| word.len() >= 3 && name.starts_with(word))?;
+    let place =
+        names.iter().position(|name| word.len() >= 3 && name.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))?;
     u32::try_from(place + 1).ok()
 }
 

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, L
 
 use super::clock::{Clock, is_interval};
 use super::literal::{self, Kind, Moment};
-use super::{arithmetic, clock, integer, span, written};
+use super::{arithmetic, clock, integer, records, span, written};
 
 /// The plan with PostgreSQL's meanings, for a session in `zone`. Columns keep their names; their types may become PostgreSQL's.
 pub(in crate::query) fn interpret(plan: LogicalPlan, zone: Tz) -> EngineResult<LogicalPlan> {
@@ -110,6 +110,8 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
             Transformed::yes(Expr::WindowFunction(call))
         }
         Expr::ScalarFunction(function) => scalar(function, &type_of, clock),
+        #[expect(deprecated, reason = "the planner still makes it of `t.*` in an argument")]
+        Expr::Wildcard { qualifier: Some(table), .. } => Transformed::yes(records::record(&table, schema)),
         other => Transformed::no(other),
     })
 }
@@ -161,7 +163,7 @@ fn scalar(mut function: ScalarFunction, type_of: &dyn Fn(&Expr) -> Option<DataTy
                 return Transformed::yes(cast(Expr::ScalarFunction(function), DataType::Decimal128(precision, asked)));
             }
         }
-        "date_part" | "to_char" | "date_trunc" => {
+        "date_part" | "to_char" | "date_trunc" | "justify_days" | "justify_hours" | "justify_interval" => {
             let counted = |arg: Expr| if type_of(&arg).as_ref().is_some_and(is_duration) { arithmetic::in_days(arg) } else { arg };
             function.args = function.args.into_iter().map(counted).collect();
         }

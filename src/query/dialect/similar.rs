@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility};
 
+use super::super::functions::own::{columns, no_such, sent};
 use crate::error::{ErrorKind, Fault};
 
 /// The function that turns a pattern: PostgreSQL has it by this name.
@@ -35,33 +36,22 @@ impl ScalarUDFImpl for Similar {
         Ok(DataType::Utf8)
     }
 
+    /// An expression that is none is found where it is matched, which is with every one.
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let plain = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
-        let texts = arrays.iter().map(|array| cast(array, &DataType::Utf8)).collect::<Result<Vec<ArrayRef>, _>>()?;
-        let Some(patterns) = texts.first() else { return Ok(ColumnarValue::Scalar(ScalarValue::Utf8(None))) };
-        let escapes = texts.get(1).map(AsArray::as_string::<i32>);
-        let turned = patterns.as_string::<i32>().iter().enumerate().map(|(row, pattern)| {
-            let Some(pattern) = pattern else { return Ok(None) };
-            let escape = match escapes {
-                None => Some('\\'),
-                Some(escapes) if arrow::array::Array::is_null(escapes, row) => return Ok(None),
-                Some(escapes) => escape(escapes.value(row))?,
-            };
-            let regular = regular(pattern, escape);
-            match regex::RegexBuilder::new(&regular).size_limit(1 << 20).build() {
-                Ok(_) => Ok(Some(regular)),
-                Err(error) => {
-                    let fault = Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error);
-                    Err(DataFusionError::External(Box::new(fault)))
-                }
-            }
-        });
-        let turned = turned.collect::<EngineResult<StringArray>>()?;
-        if plain {
-            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&turned, 0)?));
-        }
-        Ok(ColumnarValue::Array(Arc::new(turned)))
+        columns(&args, |texts| {
+            let texts = texts.iter().map(|array| cast(array, &DataType::Utf8)).collect::<Result<Vec<ArrayRef>, _>>()?;
+            let Some(patterns) = texts.first().map(AsArray::as_string::<i32>) else { return no_such(SIMILAR, &[]) };
+            let escapes = texts.get(1).map(AsArray::as_string::<i32>);
+            let turned = patterns.iter().enumerate().map(|(row, pattern)| {
+                let escape = match escapes {
+                    None => Some('\\'),
+                    Some(escapes) if escapes.is_null(row) => return Ok(None),
+                    Some(escapes) => escape(escapes.value(row))?,
+                };
+                Ok(pattern.map(|pattern| regular(pattern, escape)))
+            });
+            Ok(Arc::new(turned.collect::<EngineResult<StringArray>>()?))
+        })
     }
 }
 
@@ -70,9 +60,10 @@ fn escape(text: &str) -> EngineResult<Option<char>> {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (first, None) => Ok(first),
-        _ => Err(DataFusionError::External(Box::new(
-            Fault::new(ErrorKind::InvalidParameter, "invalid escape string").with_hint("Escape string must be empty or one character."),
-        ))),
+        _ => {
+            let fault = Fault::new(ErrorKind::InvalidParameter, "invalid escape string");
+            Err(sent(fault.with_hint("Escape string must be empty or one character.")))
+        }
     }
 }
 

@@ -1,24 +1,26 @@
 //! Spellings: what the planner does not read, in words that it does.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, OrderBy, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod, TimezoneInfo,
-    TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName, OrderBy, OrderByKind,
+    Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod,
+    TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
 };
 
+use super::super::written::json;
+use super::calls;
 use super::literal::{self, Kind};
+use super::records;
 use super::similar::SIMILAR;
 use super::whole;
-use super::zone::TIMEZONE;
 use crate::error::{ErrorKind, Fault, Result};
 use crate::system::{self, syntax};
 use crate::values::nested::split_array;
 
-/// The longest sides of `OVERLAPS`, as text.
+/// The longest sides of `OVERLAPS` and `BETWEEN SYMMETRIC`, as text.
 const LONGEST_PERIODS: usize = 1_000;
 
 /// The function that stands in FROM.
@@ -50,9 +52,10 @@ impl VisitorMut for Translation {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Fault> {
         system::name_columns(select, std::mem::take(&mut self.ordered_by));
+        let tables = records::tables(select);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                let ControlFlow::Continue(()) = expr.visit(&mut Shown::default());
+                let ControlFlow::Continue(()) = expr.visit(&mut Shown { depth: 0, tables: &tables });
             }
         }
         whole::of_select(select);
@@ -157,13 +160,18 @@ fn limit(query: &mut Query) {
     }
 }
 
-/// The one column of `generate_series(…) AS g` is called `g`.
+/// The one column of `generate_series(…) AS g` is called `g`, and so is that of `unnest`.
 fn name_series(factor: &mut TableFactor) {
-    let TableFactor::Table { name, alias, args: Some(_), .. } = factor else { return };
-    if syntax::catalog_name(name).as_deref() != Some(TABLE_FUNCTION) {
-        return;
-    }
-    let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(TABLE_FUNCTION), columns: Vec::new(), at: None });
+    let (name, alias) = match factor {
+        TableFactor::Table { name, alias, args: Some(_), .. } if syntax::catalog_name(name).as_deref() == Some(TABLE_FUNCTION) => {
+            (TABLE_FUNCTION, alias)
+        }
+        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } if array_exprs.len() == 1 => {
+            ("unnest", alias)
+        }
+        _ => return,
+    };
+    let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None });
     if alias.columns.is_empty() {
         alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
     }
@@ -181,12 +189,16 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
         Expr::BinaryOp { left, op: BinaryOperator::PGOverlap, right } => {
             Some(syntax::call("arrays_overlap", vec![(**left).clone(), (**right).clone()]))
         }
+        Expr::BinaryOp { left, op: BinaryOperator::PGStartsWith, right } => {
+            Some(syntax::call("starts_with", vec![(**left).clone(), (**right).clone()]))
+        }
         Expr::BinaryOp { left, op: BinaryOperator::Overlaps, right } => overlaps(left, right),
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => {
             Some(binary((**expr).clone(), BinaryOperator::PGBitwiseXor, syntax::cast(number("-1"), DataType::Int(None))))
         }
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => Some(syntax::call("sqrt", vec![(**expr).clone()])),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => Some(syntax::call("cbrt", vec![(**expr).clone()])),
+        Expr::Between { .. } => symmetric(expr)?,
         // The planner drops the sign.
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Interval(_)) => {
             Some(Expr::Nested(Box::new(binary((**expr).clone(), BinaryOperator::Multiply, number("-1")))))
@@ -204,9 +216,9 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
             if let Some(WindowType::WindowSpec(spec)) = &mut function.over {
                 whole::frame(spec, false);
             }
-            renamed(function)
+            calls::turned(function)?
         }
-        Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call(TIMEZONE, vec![(**time_zone).clone(), (**timestamp).clone()])),
+        Expr::AtTimeZone { timestamp, time_zone } => Some(syntax::call("timezone", vec![(**time_zone).clone(), (**timestamp).clone()])),
         Expr::Cast { expr: inner, data_type, kind: CastKind::Cast | CastKind::DoubleColon, .. } => match syntax::string(inner) {
             Some(text) => literal_cast(text, data_type)?,
             // `1e308` is no decimal that the engine holds.
@@ -257,8 +269,8 @@ fn literal_cast(written: &str, data_type: &DataType) -> Result<Option<Expr>> {
             split_array(written).map(|items| syntax::cast(array(items), data_type.clone()))
         }
         DataType::Uuid => Some(syntax::cast(syntax::literal(&literal::uuid(written)?), data_type.clone())),
-        DataType::JSON | DataType::JSONB => {
-            literal::json(written)?;
+        DataType::JSON => {
+            json::check(written)?;
             None
         }
         // With the decimals that are written.
@@ -268,6 +280,7 @@ fn literal_cast(written: &str, data_type: &DataType) -> Result<Option<Expr>> {
             let scale = i64::try_from(scale).ok().filter(|_| plain);
             scale.map(|scale| syntax::cast(syntax::literal(written), DataType::Numeric(ExactNumberInfo::PrecisionAndScale(38, scale))))
         }
+        DataType::JSONB => Some(syntax::cast(syntax::literal(&json::jsonb(written)?), data_type.clone())),
         _ => cut(&syntax::literal(written), data_type),
     })
 }
@@ -300,29 +313,6 @@ fn cut(inner: &Expr, data_type: &DataType) -> Option<Expr> {
     };
     let CharacterLength::IntegerLength { length, .. } = length else { return None };
     Some(syntax::call("left", vec![syntax::cast(inner.clone(), DataType::Text), number(&length.to_string())]))
-}
-
-/// Functions under PostgreSQL's names, and those that SQL calls without parentheses.
-fn renamed(function: &Function) -> Option<Expr> {
-    let arguments = || {
-        let FunctionArguments::List(list) = &function.args else { return None };
-        let expr = |arg: &FunctionArg| match arg {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-            _ => None,
-        };
-        list.args.iter().map(expr).collect::<Option<Vec<_>>>()
-    };
-    let now = |data_type| Some(syntax::cast(syntax::call("now", Vec::new()), data_type));
-    match syntax::catalog_name(&function.name)?.as_str() {
-        "localtimestamp" => now(DataType::Timestamp(None, TimezoneInfo::None)),
-        "localtime" => now(DataType::Time(None, TimezoneInfo::None)),
-        "mod" => match <[Expr; 2]>::try_from(arguments()?) {
-            Ok([left, right]) => Some(Expr::Nested(Box::new(binary(left, BinaryOperator::Modulo, right)))),
-            Err(_) => None,
-        },
-        "json_array_length" | "jsonb_array_length" => Some(syntax::cast(syntax::call("json_length", arguments()?), DataType::Int(None))),
-        _ => None,
-    }
 }
 
 /// A path into a JSON document: `->`, `->>`, `#>`, `#>>`, `?`.
@@ -369,13 +359,34 @@ fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     Some(Expr::Nested(Box::new(binary(same, BinaryOperator::Or, Expr::Nested(Box::new(crossing))))))
 }
 
-/// Walks the expressions of a SELECT list, but not those of its sub-queries.
-#[derive(Default)]
-struct Shown {
-    depth: usize,
+/// `x BETWEEN SYMMETRIC a AND b`: between them in either order. The word is an operator before the first bound ([`super::super::parse`]).
+fn symmetric(between: &mut Expr) -> Result<Option<Expr>> {
+    let Expr::Between { low, .. } = between else { return Ok(None) };
+    let mut first = low.as_mut();
+    while let Expr::BinaryOp { left, .. } = first {
+        first = left.as_mut();
+    }
+    let Expr::UnaryOp { op: UnaryOperator::PGPrefixFactorial, expr: bound } = first else { return Ok(None) };
+    *first = std::mem::replace(bound.as_mut(), Expr::value(Value::Null));
+    // Everything is said twice: what is long itself, as one in another is, would grow without end.
+    if between.to_string().len() > LONGEST_PERIODS {
+        return Err(Fault::new(ErrorKind::TooComplex, "BETWEEN SYMMETRIC of expressions that are too long"));
+    }
+    let mut turned = between.clone();
+    let Expr::Between { negated, low, high, .. } = &mut turned else { return Ok(None) };
+    std::mem::swap(low, high);
+    let op = if *negated { BinaryOperator::And } else { BinaryOperator::Or };
+    let nested = |expr| Box::new(Expr::Nested(Box::new(expr)));
+    Ok(Some(Expr::Nested(Box::new(Expr::BinaryOp { left: nested(between.clone()), op, right: nested(turned) }))))
 }
 
-impl VisitorMut for Shown {
+/// Walks the expressions of a SELECT list, but not those of its sub-queries.
+struct Shown<'a> {
+    depth: usize,
+    tables: &'a HashMap<String, ObjectName>,
+}
+
+impl VisitorMut for Shown<'_> {
     type Break = std::convert::Infallible;
 
     fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Self::Break> {
@@ -393,6 +404,9 @@ impl VisitorMut for Shown {
             && let Some(counted) = counted(subquery, *negated)
         {
             *expr = counted;
+        }
+        if let (0, Expr::Function(function)) = (self.depth, expr) {
+            records::take(function, self.tables);
         }
         ControlFlow::Continue(())
     }

@@ -17,6 +17,18 @@ pub(super) fn typed(expr: &Expr) -> Option<Expr> {
     Some(syntax::cast(number(digits), DataType::Int(None)))
 }
 
+/// The digits of a whole number as it is written, typed or not.
+pub(super) fn digits_of(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Cast { expr, .. } => digits_of(expr),
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => Some(digits),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The bounds of a window's frame, which the planner reads only as they are written: marked while they are walked over, and not after.
 pub(super) fn frame(spec: &mut WindowSpec, kept: bool) {
     let Some(frame) = &mut spec.window_frame else { return };

@@ -1,5 +1,17 @@
 //! The Gregorian calendar for every day that a column can hold: years far outside chrono's range, and no panic.
 
+/// A day's length in microseconds.
+pub const DAY: i64 = 86_400_000_000;
+
+pub(in crate::query) const MONTHS: [&str; 12] =
+    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
+pub(in crate::query) const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
+/// The year that two digits mean: one between 1970 and 2069.
+pub(in crate::query) fn of_two_digits(year: i64) -> i64 {
+    if year < 70 { year + 2_000 } else { year + 1_900 }
+}
+
 /// Days since 1970-01-01 of a date. Months and days past their range carry over.
 pub(super) fn days_of(year: i64, month: i64, day: i64) -> i64 {
     let months = year.saturating_mul(12).saturating_add(month - 1);
@@ -12,7 +24,7 @@ pub(super) fn days_of(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year (0 is 1 BC), month and day of a day since 1970-01-01.
-pub(super) fn civil(days: i64) -> (i64, i64, i64) {
+pub(in crate::query) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;

@@ -25,6 +25,7 @@ use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArg
 
 use crate::error::{ErrorKind, Fault};
 
+use super::calendar::DAY;
 use super::own::{Own, Remembered, Rows, is_text, no_such, sent};
 use super::zone::Zone;
 use moment::Moment;
@@ -34,8 +35,7 @@ use number_out::{DOUBLE, Digits, SINGLE, Value};
 
 pub(super) const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 const TIME: DataType = DataType::Time64(TimeUnit::Microsecond);
-const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
-pub(super) const DAY: i64 = 86_400_000_000;
+pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 pub(super) fn timestamptz() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))

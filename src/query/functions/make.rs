@@ -2,27 +2,28 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, IntervalMonthDayNanoBuilder, TimestampMicrosecondBuilder};
-use arrow::datatypes::{DataType, Float64Type, Int32Type, IntervalMonthDayNano, IntervalUnit};
+use arrow::array::{AsArray, BooleanArray, IntervalMonthDayNanoBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, IntervalMonthDayNano, IntervalUnit, TimeUnit};
 use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{ErrorKind, Fault};
 
-use super::calendar;
-use super::format::{DAY, TIMESTAMP, in_range, moment_type, timestamptz};
+use super::calendar::{self, DAY};
+use super::format::{TIMESTAMP, in_range, moment_type, timestamptz};
 use super::own::{Own, Remembered, Rows, is_text, no_such, sent};
-use super::trunc::known_zone;
-use super::zone::Zone;
+use super::zone::{Zone, known_zone, tz_of_session};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     let own = |name, volatility, coerce, returns, body| Own { name, volatility, coerce, returns, body }.made();
     vec![
         own("make_timestamp", Volatility::Immutable, coerce_parts, |_| Ok(TIMESTAMP), make_timestamp),
         own("make_timestamptz", Volatility::Stable, coerce_parts_and_zone, |_| Ok(timestamptz()), make_timestamptz),
+        own("make_time", Volatility::Immutable, coerce_clock, |_| Ok(DataType::Time64(TimeUnit::Microsecond)), make_time),
         own("make_interval", Volatility::Immutable, coerce_span, |_| Ok(DataType::Interval(IntervalUnit::MonthDayNano)), make_interval),
         own("isfinite", Volatility::Immutable, coerce_moment, |_| Ok(DataType::Boolean), isfinite),
+        own("timeofday", Volatility::Volatile, coerce_nothing, |_| Ok(DataType::Utf8), time_of_day),
         own("clock_timestamp", Volatility::Volatile, coerce_nothing, |_| Ok(timestamptz()), clock_timestamp),
     ]
 }
@@ -49,6 +50,16 @@ fn coerce_parts_and_zone(name: &'static str, types: &[DataType]) -> EngineResult
     match types {
         [parts @ .., zone] if parts.len() == 6 && is_text(zone) => Ok([coerce_parts(name, parts)?, vec![DataType::Utf8]].concat()),
         _ => coerce_parts(name, types),
+    }
+}
+
+/// Hour and minute as integers, seconds with a fraction.
+fn coerce_clock(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+    match types {
+        [hour, minute, seconds] if is_integer(hour) && is_integer(minute) && is_number(seconds) => {
+            Ok(vec![DataType::Int32, DataType::Int32, DataType::Float64])
+        }
+        _ => no_such(name, types),
     }
 }
 
@@ -82,17 +93,8 @@ fn seconds(rows: &Rows, argument: usize, row: usize) -> EngineResult<f64> {
     Ok(rows.column(argument)?.as_primitive::<Float64Type>().value(rows.at(argument, row)))
 }
 
-/// What the six parts of a row say, as clocks show it.
-fn local(rows: &Rows, row: usize) -> EngineResult<i64> {
-    let part = |argument| integer(rows, argument, row);
-    let (year, month, day) = (part(0)?, part(1)?, part(2)?);
-    let (hour, minute, second) = (part(3)?, part(4)?, seconds(rows, 5, row)?);
-    // Before Christ the years are negative, and there is none that is 0.
-    let counted = if year < 0 { year + 1 } else { year };
-    if year == 0 || !(1..=12).contains(&month) || !(1..=calendar::days_in_month(counted, month)).contains(&day) {
-        let text = format!("date field value out of range: {year}-{month:02}-{day:02}");
-        return Err(sent(Fault::new(ErrorKind::DatetimeOverflow, text)));
-    }
+/// A time of day in microseconds.
+fn clock(hour: i64, minute: i64, second: f64) -> EngineResult<i64> {
     let micros = (second * 1e6).round_ties_even();
     let clock = (hour * 60 + minute) * 60_000_000 + micros as i64;
     let fits = (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60e6).contains(&micros) && clock <= DAY;
@@ -100,6 +102,20 @@ fn local(rows: &Rows, row: usize) -> EngineResult<i64> {
         let text = format!("time field value out of range: {hour}:{minute:02}:{:02}", second);
         return Err(sent(Fault::new(ErrorKind::DatetimeOverflow, text)));
     }
+    Ok(clock)
+}
+
+/// What the six parts of a row say, as clocks show it.
+fn local(rows: &Rows, row: usize) -> EngineResult<i64> {
+    let part = |argument| integer(rows, argument, row);
+    let (year, month, day) = (part(0)?, part(1)?, part(2)?);
+    // Before Christ the years are negative, and there is none that is 0.
+    let counted = if year < 0 { year + 1 } else { year };
+    if year == 0 || !(1..=12).contains(&month) || !(1..=calendar::days_in_month(counted, month)).contains(&day) {
+        let text = format!("date field value out of range: {year}-{month:02}-{day:02}");
+        return Err(sent(Fault::new(ErrorKind::DatetimeOverflow, text)));
+    }
+    let clock = clock(part(3)?, part(4)?, seconds(rows, 5, row)?)?;
     let moment = calendar::days_of(counted, month, day).checked_mul(DAY).and_then(|day| day.checked_add(clock));
     in_range(moment).ok_or_else(|| sent(Fault::new(ErrorKind::DatetimeOverflow, "timestamp out of range")))
 }
@@ -111,6 +127,19 @@ fn make_timestamp(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         moments.append_option(if rows.has_all(row) { Some(local(&rows, row)?) } else { None });
     }
     rows.result(Arc::new(moments.finish()))
+}
+
+fn make_time(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    let rows = Rows::of(args)?;
+    let mut times = Time64MicrosecondBuilder::with_capacity(rows.count);
+    for row in 0..rows.count {
+        times.append_option(if rows.has_all(row) {
+            Some(clock(integer(&rows, 0, row)?, integer(&rows, 1, row)?, seconds(&rows, 2, row)?)?)
+        } else {
+            None
+        });
+    }
+    rows.result(Arc::new(times.finish()))
 }
 
 fn make_timestamptz(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
@@ -157,6 +186,12 @@ fn isfinite(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
     let rows = Rows::of(args)?;
     let answers: BooleanArray = (0..rows.count).map(|row| rows.has_all(row).then_some(true)).collect();
     rows.result(Arc::new(answers))
+}
+
+/// The clock as a text for people.
+fn time_of_day(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    let now = chrono::Utc::now().with_timezone(&tz_of_session(&args.config_options));
+    Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(now.format("%a %b %d %H:%M:%S%.6f %Y %Z").to_string()))))
 }
 
 fn clock_timestamp(_: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {

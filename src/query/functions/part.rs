@@ -10,80 +10,48 @@ use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::interval_arithmetic::Interval;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::Fault;
 
-use super::calendar::{self, JULIAN_OF_EPOCH};
-use super::format::{DAY, TIMESTAMP, moment_type};
-use super::own::{Remembered, Rows, is_text, no_such, sent};
+use super::calendar::{self, DAY, JULIAN_OF_EPOCH};
+use super::format::{TIMESTAMP, moment_type};
+use super::own::{Own, Remembered, Rows, Udf, is_text, no_such, sent};
 use super::units::Unit;
 use super::zone::Zone;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     // PostgreSQL's is stable for what depends on the zone. A statement has one zone from its planning to its end, so it makes no
     // difference here; and only for what is immutable does the engine ask which range a year is.
-    let signature = Signature::user_defined(Volatility::Immutable);
-    vec![Arc::new(ScalarUDF::new_from_impl(DatePart { signature, aliases: vec!["datepart".to_owned()] }))]
+    let part = Own { name: "date_part", volatility: Volatility::Immutable, coerce, returns: |_| Ok(DataType::Float64), body: date_part };
+    vec![Udf { preimage: Some(preimage), ..part.also("datepart") }.made()]
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct DatePart {
-    signature: Signature,
-    aliases: Vec<String>,
-}
-
-impl ScalarUDFImpl for DatePart {
-    fn name(&self) -> &str {
-        "date_part"
-    }
-
-    fn aliases(&self) -> &[String] {
-        &self.aliases
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> EngineResult<DataType> {
-        Ok(DataType::Float64)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        coerce(self.name(), types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        date_part(&args)
-    }
-
-    /// `extract(year FROM d) = 2024` is a range of `d`, by which files and row groups are skipped.
-    fn preimage(&self, args: &[Expr], year: &Expr, info: &SimplifyContext) -> EngineResult<PreimageResult> {
-        let ([unit, value], Expr::Literal(ScalarValue::Float64(Some(year)), _)) = (args, year) else { return Ok(PreimageResult::None) };
-        let word = unit.as_literal().and_then(|word| word.try_as_str().flatten());
-        let is_year = word.is_some_and(|word| matches!(Unit::named(word, ""), Ok(Unit::Year)));
-        let data_type = info.get_data_type(value)?;
-        let counted = year.fract() == 0.0 && (1.0..=9_998.0).contains(year);
-        let bound = |year: i64| {
-            let days = calendar::days_of(year, 1, 1);
-            match data_type {
-                DataType::Date32 => i32::try_from(days).ok().map(|days| ScalarValue::Date32(Some(days))),
-                TIMESTAMP => Some(ScalarValue::TimestampMicrosecond(Some(days * DAY), None)),
-                _ => None,
-            }
-        };
-        match (bound(*year as i64), bound(*year as i64 + 1)) {
-            (Some(from), Some(to)) if is_year && counted => {
-                Ok(PreimageResult::Range { expr: value.clone(), interval: Box::new(Interval::try_new(from, to)?) })
-            }
-            _ => Ok(PreimageResult::None),
+/// `extract(year FROM d) = 2024` is a range of `d`, by which files and row groups are skipped.
+fn preimage(args: &[Expr], year: &Expr, info: &SimplifyContext) -> EngineResult<PreimageResult> {
+    let ([unit, value], Expr::Literal(ScalarValue::Float64(Some(year)), _)) = (args, year) else { return Ok(PreimageResult::None) };
+    let word = unit.as_literal().and_then(|word| word.try_as_str().flatten());
+    let is_year = word.is_some_and(|word| matches!(Unit::named(word, ""), Ok(Unit::Year)));
+    let data_type = info.get_data_type(value)?;
+    let counted = year.fract() == 0.0 && (1.0..=9_998.0).contains(year);
+    let bound = |year: i64| {
+        let days = calendar::days_of(year, 1, 1);
+        match data_type {
+            DataType::Date32 => i32::try_from(days).ok().map(|days| ScalarValue::Date32(Some(days))),
+            TIMESTAMP => Some(ScalarValue::TimestampMicrosecond(Some(days * DAY), None)),
+            _ => None,
         }
+    };
+    match (bound(*year as i64), bound(*year as i64 + 1)) {
+        (Some(from), Some(to)) if is_year && counted => {
+            Ok(PreimageResult::Range { expr: value.clone(), interval: Box::new(Interval::try_new(from, to)?) })
+        }
+        _ => Ok(PreimageResult::None),
     }
 }
 
-fn coerce(name: &str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+fn coerce(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
     let [unit, value] = types else { return no_such(name, types) };
     let value = if value.is_null() { Some(TIMESTAMP) } else { moment_type(value) };
     match value.filter(|_| is_text(unit)) {

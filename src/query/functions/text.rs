@@ -8,78 +8,44 @@ use std::sync::Arc;
 use arrow::array::StringBuilder;
 use arrow::datatypes::DataType;
 use datafusion::common::Result as EngineResult;
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
-use regex::{Regex, RegexBuilder};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 
-use crate::error::{ErrorKind, Fault};
-
-use super::own::{Remembered, Rows, is_text, no_such, sent};
+use super::own::{Own, Remembered, Rows, is_text, no_such, types_of};
+use super::regexp::compiled;
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let inner = datafusion::functions::unicode::substr();
-    let substr = Substring { inner, signature: Signature::user_defined(Volatility::Immutable), aliases: vec!["substring".to_owned()] };
-    vec![Arc::new(ScalarUDF::new_from_impl(substr))]
+    let substr = Own { name: "substr", volatility: Volatility::Immutable, coerce, returns, body: substring };
+    vec![substr.also("substring").made()]
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Substring {
-    inner: Arc<ScalarUDF>,
-    signature: Signature,
-    aliases: Vec<String>,
-}
-
-impl ScalarUDFImpl for Substring {
-    fn name(&self) -> &str {
-        "substr"
-    }
-
-    fn aliases(&self) -> &[String] {
-        &self.aliases
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        match types {
-            [_, DataType::Utf8] => Ok(DataType::Utf8),
-            _ => self.inner.return_type(types),
+fn coerce(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+    let number = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
+    match types {
+        [text, pattern] if is_text(text) && is_text(pattern) && !pattern.is_null() => Ok(vec![DataType::Utf8; 2]),
+        [text, numbers @ ..] if is_text(text) && (1..=2).contains(&numbers.len()) && numbers.iter().all(number) => {
+            let text = match text {
+                DataType::Null => DataType::Utf8,
+                DataType::Dictionary(_, value) => value.as_ref().clone(),
+                other => other.clone(),
+            };
+            Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
         }
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        let number = |data_type: &DataType| data_type.is_integer() || data_type.is_null();
-        match types {
-            [text, pattern] if is_text(text) && is_text(pattern) && !pattern.is_null() => Ok(vec![DataType::Utf8; 2]),
-            [text, numbers @ ..] if is_text(text) && (1..=2).contains(&numbers.len()) && numbers.iter().all(number) => {
-                let text = match text {
-                    DataType::Null => DataType::Utf8,
-                    DataType::Dictionary(_, value) => value.as_ref().clone(),
-                    other => other.clone(),
-                };
-                Ok(std::iter::once(text).chain(numbers.iter().map(|_| DataType::Int64)).collect())
-            }
-            _ => no_such(self.name(), types),
-        }
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        match args.args.get(1).map(ColumnarValue::data_type) {
-            Some(DataType::Utf8) => by_pattern(&Rows::of(&args)?),
-            _ => self.inner.invoke_with_args(args),
-        }
+        _ => no_such(name, types),
     }
 }
 
-fn compiled(pattern: &str) -> EngineResult<Regex> {
-    // A point is every character, also the end of a line.
-    RegexBuilder::new(pattern)
-        .dot_matches_new_line(true)
-        // A short pattern can become a large machine, anew for every row.
-        .size_limit(1 << 18)
-        .build()
-        .map_err(|error| sent(Fault::new(ErrorKind::InvalidRegex, "invalid regular expression").with_source(error)))
+fn returns(args: &ReturnFieldArgs<'_>) -> EngineResult<DataType> {
+    match types_of(args).as_slice() {
+        [_, DataType::Utf8] => Ok(DataType::Utf8),
+        types => datafusion::functions::unicode::substr().return_type(types),
+    }
+}
+
+fn substring(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    match args.args.get(1).map(ColumnarValue::data_type) {
+        Some(DataType::Utf8) => by_pattern(&Rows::of(args)?),
+        _ => datafusion::functions::unicode::substr().invoke_with_args(args.clone()),
+    }
 }
 
 /// What the first group of the pattern matched, the whole where it has none. NULL without a match.
@@ -91,7 +57,7 @@ fn by_pattern(rows: &Rows) -> EngineResult<ColumnarValue> {
             found.append_null();
             continue;
         }
-        let regex = regex.get(rows.text(1, row)?, compiled)?;
+        let regex = regex.get(rows.text(1, row)?, |pattern| compiled(pattern, ""))?;
         let captures = regex.captures(rows.text(0, row)?);
         let group = captures.and_then(|captures| captures.get(usize::from(regex.captures_len() > 1)));
         found.append_option(group.map(|group| group.as_str()));

@@ -7,107 +7,81 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, IntervalMonthDayNanoBuilder, TimestampMicrosecondBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options, max, min};
 use arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
+    DataType, Date32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
 use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
-use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{ErrorKind, Fault};
 
-use super::calendar;
-use super::format::{DAY, TIMESTAMP, moment_type, timestamptz};
-use super::own::{Remembered, Rows, is_text, no_such, sent};
+use super::calendar::{self, DAY};
+use super::format::{TIMESTAMP, moment_type, timestamptz};
+use super::own::{Own, Remembered, Rows, Udf, is_text, no_such, sent, types_of};
 use super::part::type_name;
 use super::units::Unit;
-use super::zone::Zone;
+use super::zone::{Zone, known_zone};
 
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
-    let inner = datafusion::functions::datetime::date_trunc();
-    let trunc = DateTrunc { inner, signature: Signature::user_defined(Volatility::Stable), aliases: vec!["datetrunc".to_owned()] };
-    vec![Arc::new(ScalarUDF::new_from_impl(trunc))]
+    let trunc = Own { name: "date_trunc", volatility: Volatility::Stable, coerce, returns, body: date_trunc };
+    vec![Udf { ordering: Some(ordering), ..trunc.also("datetrunc") }.made()]
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct DateTrunc {
-    inner: Arc<ScalarUDF>,
-    signature: Signature,
-    aliases: Vec<String>,
+fn returns(args: &ReturnFieldArgs<'_>) -> EngineResult<DataType> {
+    match types_of(args).as_slice() {
+        [_, DataType::Date32, ..] | [_, DataType::Timestamp(_, None), _] => Ok(timestamptz()),
+        [_, DataType::Time64(_), ..] => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
+        [_, value, ..] => Ok(value.clone()),
+        types => no_such("date_trunc", types),
+    }
 }
 
-impl ScalarUDFImpl for DateTrunc {
-    fn name(&self) -> &str {
-        "date_trunc"
+/// Columns keep their unit, so that the engine's function need not convert them.
+fn coerce(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+    let (unit, value, zone) = match types {
+        [unit, value] => (unit, value, None),
+        [unit, value, zone] => (unit, value, Some(zone)),
+        _ => return no_such(name, types),
+    };
+    let value = match value {
+        DataType::Null => Some(timestamptz()),
+        DataType::Timestamp(_, None) => Some(value.clone()),
+        DataType::Timestamp(unit, Some(_)) => Some(DataType::Timestamp(*unit, Some("UTC".into()))),
+        DataType::Date32 | DataType::Date64 => Some(DataType::Date32),
+        other if zone.is_none() => moment_type(other),
+        _ => None,
+    };
+    match value.filter(|_| is_text(unit) && zone.is_none_or(is_text)) {
+        Some(value) => Ok([DataType::Utf8, value].into_iter().chain(zone.map(|_| DataType::Utf8)).collect()),
+        None => no_such(name, types),
     }
+}
 
-    fn aliases(&self) -> &[String] {
-        &self.aliases
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
-        match types {
-            [_, DataType::Date32, ..] | [_, DataType::Timestamp(_, None), _] => Ok(timestamptz()),
-            [_, DataType::Time64(_), ..] => Ok(DataType::Interval(IntervalUnit::MonthDayNano)),
-            [_, value, ..] => Ok(value.clone()),
-            _ => no_such(self.name(), types),
+fn date_trunc(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    let session = Zone::of_session(&args.config_options);
+    if let Some(unit) = for_the_engine(args, session) {
+        let mut args = args.clone();
+        if let Some(first) = args.args.first_mut() {
+            *first = ColumnarValue::Scalar(ScalarValue::Utf8(Some(unit.to_string())));
         }
+        return datafusion::functions::datetime::date_trunc().invoke_with_args(args);
     }
+    let rows = Rows::of(args)?;
+    let truncated = match rows.column(1)?.data_type() {
+        DataType::Interval(_) | DataType::Time64(_) => intervals(&rows)?,
+        _ => moments(&rows, args.args.len() == 3, session)?,
+    };
+    // A moment that the column's unit cannot hold is an error, not NULL.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    rows.result(cast_with_options(&truncated, args.return_field.data_type(), &options)?)
+}
 
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, true)))
-    }
-
-    /// Columns keep their unit, so that the engine's function need not convert them.
-    fn coerce_types(&self, types: &[DataType]) -> EngineResult<Vec<DataType>> {
-        let (unit, value, zone) = match types {
-            [unit, value] => (unit, value, None),
-            [unit, value, zone] => (unit, value, Some(zone)),
-            _ => return no_such(self.name(), types),
-        };
-        let value = match value {
-            DataType::Null => Some(timestamptz()),
-            DataType::Timestamp(_, None) => Some(value.clone()),
-            DataType::Timestamp(unit, Some(_)) => Some(DataType::Timestamp(*unit, Some("UTC".into()))),
-            DataType::Date32 | DataType::Date64 => Some(DataType::Date32),
-            other if zone.is_none() => moment_type(other),
-            _ => None,
-        };
-        match value.filter(|_| is_text(unit) && zone.is_none_or(is_text)) {
-            Some(value) => Ok([DataType::Utf8, value].into_iter().chain(zone.map(|_| DataType::Utf8)).collect()),
-            None => no_such(self.name(), types),
-        }
-    }
-
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let session = Zone::of_session(&args.config_options);
-        if let Some(unit) = for_the_engine(&args, session) {
-            if let Some(first) = args.args.first_mut() {
-                *first = ColumnarValue::Scalar(ScalarValue::Utf8(Some(unit.to_string())));
-            }
-            return self.inner.invoke_with_args(args);
-        }
-        let rows = Rows::of(&args)?;
-        let truncated = match rows.column(1)?.data_type() {
-            DataType::Interval(_) | DataType::Time64(_) => intervals(&rows)?,
-            _ => moments(&rows, args.args.len() == 3, session)?,
-        };
-        // A moment that the column's unit cannot hold is an error, not NULL.
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        rows.result(cast_with_options(&truncated, args.return_field.data_type(), &options)?)
-    }
-
-    fn output_ordering(&self, inputs: &[ExprProperties]) -> EngineResult<SortProperties> {
-        match inputs.get(1).map(|value| value.range.data_type()) {
-            Some(DataType::Timestamp(..)) if inputs.len() == 2 => self.inner.output_ordering(inputs),
-            _ => Ok(SortProperties::Unordered),
-        }
+fn ordering(inputs: &[ExprProperties]) -> EngineResult<SortProperties> {
+    match inputs.get(1).map(|value| value.range.data_type()) {
+        Some(DataType::Timestamp(..)) if inputs.len() == 2 => datafusion::functions::datetime::date_trunc().output_ordering(inputs),
+        _ => Ok(SortProperties::Unordered),
     }
 }
 
@@ -179,11 +153,6 @@ fn moments(rows: &Rows, has_zone: bool, session: Zone) -> EngineResult<ArrayRef>
     }
     let moments = moments.finish();
     Ok(if is_zoned { Arc::new(moments.with_timezone("UTC")) } else { Arc::new(moments) })
-}
-
-pub(super) fn known_zone(name: &str) -> Result<Zone, Fault> {
-    let shown = || name.chars().take(60).collect::<String>();
-    Zone::named(name).ok_or_else(|| Fault::new(ErrorKind::InvalidParameter, format!("time zone \"{}\" not recognized", shown())))
 }
 
 /// The beginning of what a moment is in, by the clocks of a zone.

@@ -3,9 +3,6 @@
 use super::{Def, Row};
 use crate::error::{ErrorKind, Fault};
 use crate::system::grid::Cell;
-use crate::system::world::World;
-
-type Answer = Result<Cell<'static>, Fault>;
 
 pub(super) const DEFS: &[Def] = &[
     Def::new("quote_ident", (1, 1), "text", |_, row| Ok(Cell::owned(quote_ident(&row.text(0).unwrap_or_default())))),
@@ -20,7 +17,6 @@ pub(super) const DEFS: &[Def] = &[
     Def::new("pg_size_pretty", (1, 1), "text", |_, row| Ok(row.int(0).map_or(Cell::Null, |bytes| Cell::owned(size_pretty(bytes))))),
     Def::new("array_upper", (2, 2), "int4", |_, row| Ok(upper(row).map_or(Cell::Null, Cell::Int))),
     Def::new("array_lower", (2, 2), "int4", |_, row| Ok(upper(row).map_or(Cell::Null, |_| Cell::Int(1)))),
-    Def::new("json_build_object", (0, 32), "json", json_build_object).lax(),
     // What `'{a,b}'` and an unbound parameter become where an array of texts is asked for.
     Def::new("pg_text_array", (1, 1), "_text", |_, row| Ok(Cell::List(text_array(row)))),
 ];
@@ -37,14 +33,14 @@ const RESERVED: &str = " all analyse analyze and any array as asc asymmetric aut
     xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable ";
 
 /// A name as SQL can read it back.
-pub(super) fn quote_ident(name: &str) -> String {
+pub(crate) fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|letter: char| letter.is_ascii_lowercase() || letter == '_')
         && name.chars().all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
         && !RESERVED.split_whitespace().any(|word| word == name);
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-fn quote_literal(text: &str) -> String {
+pub(crate) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     if text.contains('\\') { format!("E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
 }
@@ -93,26 +89,6 @@ fn size_pretty(bytes: i64) -> String {
 fn upper(row: &Row<'_>) -> Option<i64> {
     let items = row.texts(0)?;
     (row.int(1) == Some(1) && !items.is_empty()).then(|| i64::try_from(items.len()).unwrap_or(i64::MAX))
-}
-
-fn json_build_object(_: &World, row: &Row<'_>) -> Answer {
-    if row.len() % 2 == 1 {
-        let message = "argument list must have even number of elements";
-        return Err(Fault::new(ErrorKind::InvalidParameter, message));
-    }
-    let mut members = Vec::new();
-    for key in (0..row.len()).step_by(2) {
-        let Some(name) = row.text(key) else {
-            return Err(Fault::new(ErrorKind::InvalidParameter, format!("argument {}: key must not be null", key + 1)));
-        };
-        let value = match row.text(key + 1) {
-            None => "null".to_owned(),
-            Some(value) if row.is_bare(key + 1) => value,
-            Some(value) => serde_json::Value::from(value).to_string(),
-        };
-        members.push(format!("{} : {value}", serde_json::Value::from(name)));
-    }
-    Ok(Cell::owned(format!("{{{}}}", members.join(", "))))
 }
 
 /// The elements of an array, or of the text of one, `{a,"b c",NULL}`.

@@ -2,8 +2,9 @@
 
 use crate::error::{ErrorKind, Fault, Result};
 
+use super::super::calendar::{MONTHS, WEEKDAYS, of_two_digits};
 use super::moment::{Field, Item, Moment, Place, is_separator};
-use super::moment_out::{DAYS, MONTHS, ROMAN};
+use super::moment_out::ROMAN;
 
 /// Whether a date is told by the year, month and day, or by the weeks of ISO 8601.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -280,7 +281,7 @@ impl Place {
                 set(&mut said.month, 12 - pick(reader, &names)?, self)?;
             }
             Field::DayName | Field::DayAbbreviated => {
-                let names = if self.field == Field::DayName { DAYS.to_vec() } else { abbreviated(&DAYS) };
+                let names = if self.field == Field::DayName { WEEKDAYS.to_vec() } else { abbreviated(&WEEKDAYS) };
                 let monday = pick(reader, &names)?;
                 let sunday = (monday + 1) % 7;
                 set(&mut said.weekday, sunday, self)?;
@@ -369,8 +370,7 @@ fn scaled(value: i64, digits: usize, to: usize) -> i64 {
 /// A year of less than four digits is the one next to 2020.
 fn near_2020(year: i64) -> i64 {
     match year {
-        i64::MIN..=69 => year + 2_000,
-        70..=99 => year + 1_900,
+        i64::MIN..=99 => of_two_digits(year),
         100..=519 => year + 2_000,
         520..=999 => year + 1_000,
         _ => year,

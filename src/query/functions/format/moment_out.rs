@@ -4,12 +4,9 @@ use std::borrow::Cow;
 
 use crate::error::{ErrorKind, Fault, Result};
 
-use super::super::calendar::{self, JULIAN_OF_EPOCH};
+use super::super::calendar::{self, DAY, JULIAN_OF_EPOCH, MONTHS, WEEKDAYS};
 use super::moment::{Case, Field, Item, Moment, Place};
 
-pub(super) const MONTHS: [&str; 12] =
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-pub(super) const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 pub(super) const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
 
 /// The zone of a time that has one.
@@ -38,8 +35,6 @@ pub(super) struct Parts {
     pub(super) offset: Option<Offset>,
     pub(super) interval: bool,
 }
-
-const DAY: i64 = 86_400_000_000;
 
 impl Parts {
     /// Of a time in microseconds since 1970-01-01, as clocks there show it.
@@ -181,7 +176,7 @@ impl Place {
     fn word(&self, parts: &Parts, out: &mut String) {
         let width = |width: usize| if self.bare || self.translated { 0 } else { width };
         let month = || usize::try_from(parts.month - 1).ok();
-        let weekday = || usize::try_from(calendar::iso_weekday(parts.days) - 1).ok().and_then(|day| DAYS.get(day)).copied();
+        let weekday = || usize::try_from(calendar::iso_weekday(parts.days) - 1).ok().and_then(|day| WEEKDAYS.get(day)).copied();
         let (word, width) = match self.field {
             Field::Half { points } => (half(parts.hour % 24 >= 12, points), 0),
             Field::Era { points } => (era(parts.year <= 0, points), 0),

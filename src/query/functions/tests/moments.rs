@@ -2,6 +2,18 @@
 
 use super::*;
 
+/// In a local time and in an instant; in the hour that is left out, and in that which comes twice, PostgreSQL takes the offset of winter.
+const ZONES: &[(&str, &str)] = &[
+    ("timezone('Europe/Berlin', timestamp '2024-03-05 14:00:00')", "2024-03-05 14:00:00+01"),
+    ("timezone('America/New_York', timestamptz '2024-03-05 14:00:00+00')", "2024-03-05 09:00:00"),
+    ("timezone('america/new_york', timestamptz '2024-07-05 14:00:00+00')", "2024-07-05 10:00:00"),
+    ("timezone('+02:00', timestamp '2024-07-05 14:00:00')", "2024-07-05 18:00:00+02"),
+    ("timezone('utc', timestamptz '2024-07-05 14:00:00+00')", "2024-07-05 14:00:00"),
+    ("timezone('Europe/Berlin', timestamp '2024-03-31 02:30:00')", "2024-03-31 03:30:00+02"),
+    ("timezone('Europe/Berlin', timestamp '2024-10-27 02:30:00')", "2024-10-27 02:30:00+01"),
+    ("timezone('Nowhere', timestamp '2024-07-05 14:00:00')", "ERROR time zone \"Nowhere\" not recognized"),
+];
+
 /// In Europe/Paris.
 const PARTS: &[(&str, &str)] = &[
     ("extract(microseconds from timestamp '2024-03-05 14:07:09.512345')", "9512345"),
@@ -186,6 +198,7 @@ async fn moments_are_cut_as_postgres_cuts_them() {
 #[tokio::test]
 async fn moments_are_made_as_postgres_makes_them() {
     Session::new("Europe/Paris").all(MADE).await;
+    Session::new("Europe/Paris").all(ZONES).await;
 }
 
 /// Files are skipped by ranges, so comparisons with years have to become some.
