@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::Int32Array;
+use arrow::array::{AsArray, Int32Array};
 use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Volatility};
@@ -41,10 +41,10 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
         Own { returns: |_| Ok(DataType::Int32), ..own("json_array_length", document, length) }.also("jsonb_array_length").made(),
         own("json_agg_transfn", one, item).made(),
         own("json_object_agg_transfn", two, member).made(),
-        json(own("json_agg_finalfn", document, |args| gathered(args, ["[", "]"], false))),
-        jsonb(own("jsonb_agg_finalfn", document, |args| gathered(args, ["[", "]"], true))),
-        json(own("json_object_agg_finalfn", document, |args| gathered(args, ["{ ", " }"], false))),
-        jsonb(own("jsonb_object_agg_finalfn", document, |args| gathered(args, ["{", "}"], true))),
+        json(own("json_agg_finalfn", items, |args| gathered(args, ["[", "]"], false))),
+        jsonb(own("jsonb_agg_finalfn", items, |args| gathered(args, ["[", "]"], true))),
+        json(own("json_object_agg_finalfn", items, |args| gathered(args, ["{ ", " }"], false))),
+        jsonb(own("jsonb_object_agg_finalfn", items, |args| gathered(args, ["{", "}"], true))),
     ]
 }
 
@@ -71,6 +71,14 @@ fn record(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>>
     match types {
         // What a row is made of is known when the plan is.
         [DataType::Struct(_) | DataType::Null] => Ok(types.to_vec()),
+        _ => no_such(name, types),
+    }
+}
+
+/// What `array_agg` made of texts.
+fn items(name: &'static str, types: &[DataType]) -> EngineResult<Vec<DataType>> {
+    match types {
+        [DataType::List(_) | DataType::Null] => Ok(vec![DataType::new_list(DataType::Utf8, true)]),
         _ => no_such(name, types),
     }
 }
@@ -203,9 +211,19 @@ fn member(args: &ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
 /// What was gathered, between brackets.
 fn gathered(args: &ScalarFunctionArgs, [open, close]: [&str; 2], jsonb: bool) -> EngineResult<ColumnarValue> {
     let rows = Rows::of(args)?;
+    let lists = rows.column(0)?.as_list::<i32>();
     rows.texts(|row, out| {
-        let items = rows.text(0, row)?;
-        laid(&format!("{open}{}{close}", items.strip_prefix(LINE).unwrap_or(items)), out, jsonb)
+        let items = lists.value(rows.at(0, row));
+        let mut text = open.to_owned();
+        for (place, item) in items.as_string::<i32>().iter().flatten().enumerate() {
+            text.push_str(if place > 0 { ", " } else { "" });
+            text.push_str(if place > 0 { item } else { item.strip_prefix(LINE).unwrap_or(item) });
+            if text.len() > MOST {
+                return Err(too_long());
+            }
+        }
+        text.push_str(close);
+        laid(&text, out, jsonb)
     })
 }
 
