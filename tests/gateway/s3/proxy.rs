@@ -13,16 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Exchange {
     /// The id of the key that it was signed with.
     pub access_key: String,
-    pub method: String,
     /// `bucket/key`, or `bucket?prefix` for a listing.
     pub path: String,
-    pub listing: bool,
-    pub range: Option<String>,
     pub status: u16,
     /// Bytes of the body that were sent.
     pub sent: u64,
-    /// Whether the answer was spoilt on the way.
-    pub spoilt: bool,
     /// The whole head, to be looked through for what must not be there.
     pub head: String,
 }
@@ -93,11 +88,16 @@ impl Proxy {
         self.notes.lock().unwrap().exchanges.clone()
     }
 
-    /// What was served of paths that hold `about`: bodies of answers that were no refusals, and how many answers there were.
+    /// What was served of paths that hold `about`: bodies of answers that were no refusals, and how many answers there were. That there is
+    /// no such object is an answer, to a question that readers of Delta's logs ask.
     pub fn served(&self, about: &str) -> (u64, u64) {
         let notes = self.notes.lock().unwrap();
-        let good = notes.exchanges.iter().filter(|e| e.path.contains(about) && (200..300).contains(&e.status));
-        good.fold((0, 0), |(bytes, count), e| (bytes + e.sent, count + 1))
+        let of = notes.exchanges.iter().filter(|e| e.path.contains(about));
+        of.fold((0, 0), |(bytes, count), e| match e.status {
+            200..300 => (bytes + e.sent, count + 1),
+            404 => (bytes, count + 1),
+            _ => (bytes, count),
+        })
     }
 
     fn order(&self, path: &str) -> Option<Spoil> {
@@ -133,7 +133,7 @@ impl Proxy {
 
     fn note(&self, head: &str) -> (usize, Option<Spoil>) {
         let mut words = head.split(' ');
-        let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap());
+        let target = words.nth(1).unwrap();
         let (path, query) = target.trim_start_matches('/').split_once('?').unwrap_or((target.trim_start_matches('/'), ""));
         let listing = query.contains("list-type=2");
         let prefix =
@@ -142,10 +142,8 @@ impl Proxy {
         let access_key = header(head, "authorization").and_then(|given| given.split_once("Credential=")).map_or("", |(_, rest)| rest);
         let access_key = access_key.split('/').next().unwrap().to_owned();
         let how = self.order(&path);
-        let spoilt = how.is_some();
-        let range = header(head, "range").map(str::to_owned);
         let mut notes = self.notes.lock().unwrap();
-        notes.exchanges.push(Exchange { access_key, method, path, listing, range, status: 0, sent: 0, spoilt, head: head.to_owned() });
+        notes.exchanges.push(Exchange { access_key, path, status: 0, sent: 0, head: head.to_owned() });
         (notes.exchanges.len() - 1, how)
     }
 
