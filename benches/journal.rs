@@ -100,8 +100,9 @@ fn reservations(folder: &Path) -> Result<()> {
 async fn reads(folder: &Path) -> Result<()> {
     const SIZE: u64 = 256 << 20;
     std::fs::write(folder.join("data"), vec![7; usize::try_from(SIZE)?])?;
-    let plain: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
-    let metered = metered_store(Arc::clone(&plain), Meter::unbilled(), ReadKind::Data, &port(0)?);
+    let files = Arc::new(LocalFileSystem::new_with_prefix(folder)?);
+    let plain: Arc<dyn ObjectStore> = Arc::clone(&files) as _;
+    let metered = metered_store(files, Meter::unbilled(), ReadKind::Data, &port(0)?);
     let path = object_store::path::Path::from("data");
     let small: Vec<_> = (0..SIZE).step_by(1 << 20).map(|at| at..at + (64 << 10)).collect();
     let large: Vec<_> = (0..SIZE).step_by(4 << 20).map(|at| at..at + (4 << 20)).collect();

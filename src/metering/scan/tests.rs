@@ -24,8 +24,6 @@ fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at % 251) as u8).collect()
 }
 
-impl Source for LocalFileSystem {}
-
 impl Source for InMemory {
     fn is_remote(&self) -> bool {
         true
