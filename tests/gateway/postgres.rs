@@ -242,6 +242,30 @@ async fn the_statement_timeout_covers_planning() {
     assert_eq!(tags(&raw.until_ready().await), ["SELECT 1"]);
 }
 
+/// Looks at each of 3.6 thousand million pairs, and finds none.
+const SLOW: &str = "WITH many AS (SELECT a.id FROM shop.numbers a CROSS JOIN shop.numbers b LIMIT 60000) \
+                    SELECT count(*) FROM many x JOIN many y ON x.id + y.id < 0";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn d4_slow_joins_keep_nobody_else_waiting_and_hear_their_own_timeout() {
+    let gateway = shop().start().await;
+    let begun = Instant::now();
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let client = gateway.pg("alice").await;
+        client.simple_query("SET statement_timeout = '5s'").await.unwrap();
+        slow.push(tokio::spawn(async move { client.simple_query(SLOW).await.unwrap_err().code().cloned() }));
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let other = gateway.pg("alice").await;
+    assert_eq!(other.query_one("SELECT count(*) FROM shop.numbers", &[]).await.unwrap().get::<_, i64>(0), 1000);
+    assert!(begun.elapsed() < Duration::from_secs(5) && slow.iter().all(|query| !query.is_finished()), "{:?}", begun.elapsed());
+    for query in slow {
+        assert_eq!(query.await.unwrap(), Some(SqlState::QUERY_CANCELED));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
 /// A Bind without values, with all columns in one format.
 fn bind(portal: &str, statement: &str, format: i16, bytes: &mut BytesMut) {
     let nothing = std::iter::empty::<()>();
