@@ -71,7 +71,7 @@ pub use self::visible::VisibleTable;
 
 use self::admit::Admission;
 use self::authorise::Books;
-pub(crate) use self::dialect::moment_value;
+pub(crate) use self::dialect::{is_taken, moment_value};
 use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 #[cfg(test)]

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(super) use self::arithmetic::as_decimal;
+pub(crate) use self::arithmetic::is_taken;
 pub(crate) use self::literal::moment_value;
 pub(super) use self::operators::Operators;
 pub(super) use self::parameters::parameter_types;

@@ -296,9 +296,7 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>
 
 /// A parameter in the type that the statement wants it in.
 fn cast_parameter(value: &ScalarValue, to: &DataType) -> Result<ScalarValue> {
-    // `numeric` without a scale takes every value as it is.
-    let any = *to == DataType::Decimal128(38, 10) && value.data_type().is_decimal();
-    if value.data_type() == *to || any {
+    if dialect::is_taken(&value.data_type(), to) {
         return Ok(value.clone());
     }
     value.cast_to(to).map_err(|error| {

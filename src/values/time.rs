@@ -20,7 +20,7 @@ pub const DAY: i64 = 86_400_000_000;
 /// Year, month and day of a day counted from 1970-01-01 (proleptic Gregorian; the year before 1 is 0).
 pub fn civil(days: i64) -> (i64, u8, u8) {
     // Years are counted from March, so that the leap day is the last; an era is 400 years.
-    let shifted = days + 719_468;
+    let shifted = days.saturating_add(719_468);
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

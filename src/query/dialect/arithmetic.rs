@@ -106,6 +106,14 @@ impl Infix {
     }
 }
 
+/// What the planner takes `numeric` without a scale for.
+pub(super) const ANY_NUMERIC: DataType = DataType::Decimal128(38, 10);
+
+/// Whether a parameter of one type is taken as it is where the other is asked for: `numeric` without a scale has every scale.
+pub(crate) fn is_taken(from: &DataType, to: &DataType) -> bool {
+    from == to || (*to == ANY_NUMERIC && from.is_decimal())
+}
+
 pub(super) fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int16 | DataType::Int32 | DataType::Int64)
 }

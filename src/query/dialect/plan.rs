@@ -12,6 +12,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit};
 
+use super::arithmetic::ANY_NUMERIC;
 use super::clock::{Clock, is_interval};
 use super::literal::{self, Kind, Moment};
 use super::{arithmetic, clock, integer, records, span, written};
@@ -135,9 +136,6 @@ fn gathered(name: &str, args: Vec<Expr>, type_of: &dyn Fn(&Expr) -> Option<DataT
     };
     args.into_iter().map(wide).collect()
 }
-
-/// What the planner takes `numeric` for.
-const ANY_NUMERIC: DataType = DataType::Decimal128(38, 10);
 
 fn scalar(mut function: ScalarFunction, type_of: &dyn Fn(&Expr) -> Option<DataType>, clock: Clock) -> Transformed<Expr> {
     match function.name() {

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array};
+use arrow::array::{AsArray, Decimal128Array};
 use arrow::datatypes::{DataType, IntervalMonthDayNanoType};
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+use super::super::functions::own::columns;
 
 /// Nanoseconds of a day.
 const DAY: i128 = 86_400_000_000_000;
@@ -33,14 +35,12 @@ impl ScalarUDFImpl for Span {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let Some(value) = args.args.first() else { return Err(DataFusionError::Internal("one argument".into())) };
-        let plain = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if plain { 1 } else { args.number_rows })?;
-        let intervals = array.as_primitive_opt::<IntervalMonthDayNanoType>();
-        let intervals = intervals.ok_or_else(|| DataFusionError::Internal("an interval".into()))?;
-        let length = |months: i32, days: i32, nanos: i64| (i128::from(months) * 30 + i128::from(days)) * DAY + i128::from(nanos);
-        let spans: Decimal128Array = intervals.iter().map(|one| one.map(|one| length(one.months, one.days, one.nanoseconds))).collect();
-        let spans: ArrayRef = Arc::new(spans.with_precision_and_scale(38, 0)?);
-        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&spans, 0)?)) } else { Ok(ColumnarValue::Array(spans)) }
+        columns(&args, |values| {
+            let intervals = values.first().and_then(|values| values.as_primitive_opt::<IntervalMonthDayNanoType>());
+            let intervals = intervals.ok_or_else(|| DataFusionError::Internal("an interval".into()))?;
+            let length = |months: i32, days: i32, nanos: i64| (i128::from(months) * 30 + i128::from(days)) * DAY + i128::from(nanos);
+            let spans: Decimal128Array = intervals.iter().map(|one| one.map(|one| length(one.months, one.days, one.nanoseconds))).collect();
+            Ok(Arc::new(spans.with_precision_and_scale(38, 0)?))
+        })
     }
 }

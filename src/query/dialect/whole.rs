@@ -33,11 +33,8 @@ pub(super) fn digits_of(expr: &Expr) -> Option<&str> {
 pub(super) fn frame(spec: &mut WindowSpec, kept: bool) {
     let Some(frame) = &mut spec.window_frame else { return };
     for bound in [Some(&mut frame.start_bound), frame.end_bound.as_mut()].into_iter().flatten() {
-        if let WindowFrameBound::Preceding(Some(count)) | WindowFrameBound::Following(Some(count)) = bound
-            && let Expr::Value(value) = count.as_mut()
-            && let Value::Number(_, marked) = &mut value.value
-        {
-            *marked = kept;
+        if let WindowFrameBound::Preceding(Some(count)) | WindowFrameBound::Following(Some(count)) = bound {
+            set(count, kept);
         }
     }
 }
@@ -53,10 +50,14 @@ pub(super) fn frames(select: &mut Select, kept: bool) {
 
 /// Marks a number that stands for a place, a count or a step and not for a value: the planner reads it as it is.
 fn mark(expr: &mut Expr) {
+    set(expr, true);
+}
+
+fn set(expr: &mut Expr, mark: bool) {
     if let Expr::Value(value) = expr
         && let Value::Number(_, marked) = &mut value.value
     {
-        *marked = true;
+        *marked = mark;
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
+use arrow::array::StringBuilder;
 use arrow::datatypes::DataType;
-use datafusion::common::{DataFusionError, Result as EngineResult, ScalarValue};
+use datafusion::common::{DataFusionError, Result as EngineResult};
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use crate::error::Fault;
+use super::super::functions::own::{columns, sent};
+use super::super::functions::zone::tz_of_session;
 use crate::values::{Column, Format, Style, types};
 
 /// The value as text.
@@ -64,27 +65,24 @@ impl ScalarUDFImpl for Text {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let Some(value) = args.args.first() else { return Err(DataFusionError::Internal("one argument".into())) };
-        let plain = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if plain { 1 } else { args.number_rows })?;
-        let sent = |fault: Fault| DataFusionError::External(Box::new(fault));
-        let zone = args.config_options.execution.time_zone.as_deref().and_then(|zone| zone.parse().ok());
-        let style = Style { zone: zone.unwrap_or(chrono_tz::Tz::UTC), ..Style::default() };
-        let oid =
-            types::of_arrow(array.data_type()).map_err(|other| DataFusionError::Plan(format!("No function matches: text of {other}")))?.oid;
-        let column = Column::new(array.as_ref(), oid, Format::Text, &style).map_err(sent)?;
-        let mut texts = StringBuilder::new();
-        let mut out = Vec::new();
-        for row in 0..array.len() {
-            if column.is_null(row) {
-                texts.append_null();
-                continue;
+        let zone = tz_of_session(&args.config_options);
+        columns(&args, |values| {
+            let [values] = values else { return Err(DataFusionError::Internal("one argument".into())) };
+            let unwritable = |other: &DataType| DataFusionError::Plan(format!("No function matches: text of {other}"));
+            let oid = types::of_arrow(values.data_type()).map_err(unwritable)?.oid;
+            let column = Column::new(values.as_ref(), oid, Format::Text, &Style { zone, ..Style::default() }).map_err(sent)?;
+            let mut texts = StringBuilder::new();
+            let mut out = Vec::new();
+            for row in 0..values.len() {
+                if column.is_null(row) {
+                    texts.append_null();
+                    continue;
+                }
+                out.clear();
+                column.write(row, &mut out).map_err(|error| sent(error.into()))?;
+                texts.append_value(String::from_utf8_lossy(&out));
             }
-            out.clear();
-            column.write(row, &mut out).map_err(|error| sent(error.into()))?;
-            texts.append_value(String::from_utf8_lossy(&out));
-        }
-        let texts: ArrayRef = Arc::new(texts.finish());
-        if plain { Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)) } else { Ok(ColumnarValue::Array(texts)) }
+            Ok(Arc::new(texts.finish()))
+        })
     }
 }

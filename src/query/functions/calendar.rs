@@ -1,7 +1,8 @@
 //! The Gregorian calendar for every day that a column can hold: years far outside chrono's range, and no panic.
 
-/// A day's length in microseconds.
-pub const DAY: i64 = 86_400_000_000;
+use crate::values::time;
+
+pub(in crate::query) use crate::values::time::DAY;
 
 pub(in crate::query) const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
@@ -24,15 +25,9 @@ pub(super) fn days_of(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year (0 is 1 BC), month and day of a day since 1970-01-01.
-pub(in crate::query) fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days.saturating_add(719_468);
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
-    (era * 400 + year, month, day)
+pub(super) fn civil(days: i64) -> (i64, i64, i64) {
+    let (year, month, day) = time::civil(days);
+    (year, month.into(), day.into())
 }
 
 pub(super) fn is_leap(year: i64) -> bool {

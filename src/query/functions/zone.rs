@@ -103,7 +103,7 @@ impl Zone {
 }
 
 /// The session's zone.
-pub(super) fn tz_of_session(options: &ConfigOptions) -> Tz {
+pub(in crate::query) fn tz_of_session(options: &ConfigOptions) -> Tz {
     options.execution.time_zone.as_deref().and_then(tz_named).unwrap_or(Tz::UTC)
 }
 

@@ -49,9 +49,7 @@ impl Parameter {
 
     /// A value of another type as one of the statement's.
     pub fn convert(&self, natural: ScalarValue) -> Result<ScalarValue, Fault> {
-        // `numeric` without a scale takes every value as it is.
-        let any = self.target == DataType::Decimal128(38, 10) && natural.data_type().is_decimal();
-        if natural.data_type() == self.target || any {
+        if crate::query::is_taken(&natural.data_type(), &self.target) {
             return Ok(natural);
         }
         let converted = natural.cast_to(&self.target);

@@ -213,11 +213,10 @@ impl Cursor {
             pumped = self.pump_while(outbox, writer, outputs, style, most) => return pumped,
         }
         self.batch = None;
-        match self.running.wait(self.rows.next()).await? {
-            Some(Err(fault)) => Err(fault.into()),
-            Some(Ok(_)) => Err(Fault::new(ErrorKind::Cancelled, "canceling statement due to user request").into()),
-            None => Ok((0, true)),
+        while let Some(rows) = self.running.wait(self.rows.next()).await? {
+            rows?;
         }
+        Ok((0, true))
     }
 
     async fn pump_while<W: AsyncWrite + Unpin>(
