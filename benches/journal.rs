@@ -1,7 +1,8 @@
 //! What settling costs: queries that are begun, metered and settled durably, from sixteen connections at once.
 //!
 //! `cargo bench --bench journal [-- SECONDS [FOLDER]]` prints figures; the folder should lie on the disk that a gateway would use. Beside them stands
-//! what the disk does alone: one write and flush at a time, as every query would pay without group commit.
+//! what the disk does alone: one write and flush at a time, as every query would pay without group commit. At its end it publishes a million
+//! rows, with what the process then holds in memory.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -13,7 +14,8 @@ use chrono::Utc;
 use meshgate::catalog::Price;
 use meshgate::clock::Clock;
 use meshgate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use meshgate::metering::{Journal, Meter, Outcome, Protocol, QueryStart, ReadKind, metered_store};
+use meshgate::metering::{Journal, Meter, Outcome, Protocol, Publisher, QueryStart, ReadKind, Rhythm, metered_store};
+use meshgate::telemetry::Metrics;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt};
 
@@ -34,7 +36,51 @@ fn main() -> Result<()> {
         runtime.block_on(settles(folder.path(), ports, Duration::from_secs(seconds)))?;
     }
     reservations(folder.path())?;
-    runtime.block_on(reads(folder.path()))
+    runtime.block_on(reads(folder.path()))?;
+    runtime.block_on(publishes(&folder.path().join("published")))
+}
+
+/// A million rows of usage into a table on the same disk.
+async fn publishes(folder: &Path) -> Result<()> {
+    const ROWS: usize = 1_000_000;
+    let journal = Journal::open(folder, Clock::system())?;
+    let account = journal.begin(start()?)?;
+    account.meter(&port(0)?, "1.0.0", "7").add(ReadKind::Data, 1 << 20);
+    account.settle(Outcome::Completed, None, 1).await?;
+    // As many of the same kind, by the database itself.
+    let names = "boot, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol, application_name,
+        producer_domain, product, port, product_version, table_version, bytes_from_storage, bytes_from_cache, bytes_metadata,
+        storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest";
+    let database = rusqlite::Connection::open(folder.join("journal.sqlite"))?;
+    database.execute_batch(&format!(
+        "WITH RECURSIVE n (seq) AS (VALUES (2) UNION ALL SELECT seq + 1 FROM n WHERE seq < {ROWS})
+         INSERT INTO usage (seq, {names}) SELECT n.seq, {} FROM n CROSS JOIN (SELECT * FROM usage WHERE entry = 1) AS first",
+        names.replace("query_id", "hex(randomblob(16))")
+    ))?;
+    drop(database);
+    let (before, metrics) = (memory("VmRSS"), Metrics::new());
+    let store: Arc<dyn ObjectStore> = {
+        std::fs::create_dir(folder.join("table"))?;
+        Arc::new(LocalFileSystem::new_with_prefix(folder.join("table"))?)
+    };
+    let rhythm = Rhythm { every: Duration::from_secs(3600), keep: None };
+    let began = Instant::now();
+    let publishing = Publisher::new(&journal, store, rhythm, metrics.clone())?.start()?;
+    let all = format!("meshgate_ledger_exported_rows_total {ROWS}");
+    while !metrics.render().lines().any(|line| line == all) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    println!("publish {ROWS} rows                    {:?}   {before} before, {} at most", began.elapsed(), memory("VmHWM"));
+    publishing.finish().await;
+    journal.close().await?;
+    Ok(())
+}
+
+/// What the system says of this process.
+fn memory(what: &str) -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
+    line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
 }
 
 /// The disk alone.

@@ -21,8 +21,10 @@ use crate::access::{Access, Bounds};
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::{Config, PseudonymKeys};
+use crate::error::Fault;
 use crate::identity::{Identity, IdentityError, KeyError, load_or_make_key};
-use crate::metering::Journal;
+use crate::metering::{Journal, Publisher, Publishing, Rhythm};
+use crate::ports::open_ledger;
 use crate::query::{Gateway, Parts};
 use crate::server::http::Watched;
 use crate::server::tls::{self, TlsError};
@@ -40,6 +42,7 @@ pub struct App {
     door: Door,
     catalog: Catalog,
     journal: Journal,
+    publisher: Option<Publisher>,
     listeners: Listeners,
     addresses: Addresses,
 }
@@ -90,6 +93,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The place where usage is published, or the copy of what is there.
+    #[error("metering: {0}")]
+    Publish(String),
     /// An address.
     #[error("{door} door: cannot listen on {address}: {source}")]
     Bind {
@@ -119,6 +125,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// Nothing can be published.
+    #[error("the publisher of usage could not be started: {0}")]
+    Publisher(String),
     /// The journal's last words were not written.
     #[error("the usage journal was not closed: {0}")]
     Journal(String),
@@ -161,6 +170,7 @@ impl App {
             spill_dir: opened.spill,
         })
         .map_err(|fault| StartError::Engine(explain(&fault)))?;
+        let publisher = publisher(&config, &opened.journal, &metrics)?;
         let (listeners, addresses) = bind(&config).await?;
         let door = Door {
             gateway,
@@ -172,7 +182,7 @@ impl App {
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self { door, catalog: opened.catalog, journal: opened.journal, listeners, addresses })
+        Ok(Self { door, catalog: opened.catalog, journal: opened.journal, publisher, listeners, addresses })
     }
 
     /// Where the doors are bound; a port 0 of the configuration is the one that was given.
@@ -187,7 +197,8 @@ impl App {
 
     /// Serves until `shutdown`, then drains. Everything that was read is in the journal when this answers.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { door, catalog, journal, listeners, .. } = self;
+        let Self { door, catalog, journal, publisher, listeners, .. } = self;
+        let publishing = publisher.map(Publisher::start).transpose().map_err(|error| RunError::Publisher(error.to_string()))?;
         let watching = watch(&door, &catalog);
         let watched = Watched { journal: journal.clone(), catalog };
         let mut doors = open_doors(&door, listeners, watched);
@@ -203,6 +214,10 @@ impl App {
         drain(&door, &mut doors).await;
         watching.wait().await;
         journal.close().await.map_err(|fault| RunError::Journal(explain(&fault)))?;
+        // What was settled last is published too.
+        if let Some(publishing) = publishing {
+            Publishing::finish(publishing).await;
+        }
         tracing::info!("stopped");
         fallen.map_or(Ok(()), Err)
     }
@@ -228,6 +243,15 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     let spill = config.state.join("spill");
     emptied_folder(&spill).map_err(|error| state(error.to_string()))?;
     Ok(Opened { catalog, identity, journal, access, pseudonym_keys, spill })
+}
+
+/// The publisher of usage, where the configuration asks for one.
+fn publisher(config: &Config, journal: &Journal, metrics: &Metrics) -> Result<Option<Publisher>, StartError> {
+    let Some(publish) = &config.publish else { return Ok(None) };
+    let unusable = |fault: Fault| StartError::Publish(explain(&fault));
+    let rhythm = Rhythm { every: publish.every, keep: publish.keep };
+    let store = open_ledger(publish).map_err(unusable)?;
+    Publisher::new(journal, store, rhythm, metrics.clone()).map(Some).map_err(unusable)
 }
 
 fn private_folder(path: &Path) -> io::Result<()> {

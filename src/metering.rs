@@ -1,6 +1,7 @@
 //! What it cost: counters where the bytes move, the journal that makes them durable, prices, and the figures that finance reads.
 //!
-//! `scan` counts, `account` gathers what one query owes, `journal` keeps it, `price` values it, `ledger` reads it back. Who may see the
+//! `scan` counts, `account` gathers what one query owes, `journal` keeps it, `price` values it, `ledger` reads it back,
+//! `publish` puts it where others can read it. Who may see the
 //! figures is decided in `system`; when a query ends, and how, is decided in `query`.
 
 mod account;
@@ -9,6 +10,7 @@ pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
 mod price;
+mod publish;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ pub use account::Account;
 pub(crate) use budget::units;
 pub use journal::Journal;
 pub use price::{COST_SCALE, Cost, price_at};
+pub use publish::{Publisher, Publishing, Rhythm};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
 
 /// Which door a query came through.

@@ -47,7 +47,7 @@ use storage::PortStore;
 pub use scan::PortExec;
 pub use scope::Scope;
 pub use settings::session_config;
-pub use storage::Clients;
+pub use storage::{Clients, open_ledger};
 
 /// The scheme of the URLs that ports have inside the gateway.
 const SCHEME: &str = "meshgate";

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -29,6 +30,16 @@ struct Shared {
     queries: Family<ByOutcome, Counter>,
     query_seconds: Family<ByProtocol, Histogram, fn() -> Histogram>,
     bytes_scanned: Counter,
+    ledger: Published,
+}
+
+/// How the published ledger is.
+#[derive(Debug, Default)]
+struct Published {
+    exported: Counter,
+    waiting: Gauge,
+    failures: Counter,
+    in_step: Gauge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,6 +127,7 @@ impl Metrics {
             queries: Family::default(),
             query_seconds: Family::new_with_constructor(seconds),
             bytes_scanned: Counter::default(),
+            ledger: Published::default(),
         };
         shared.register();
         // A series that is there from the start can be alerted on.
@@ -160,6 +172,27 @@ impl Metrics {
         self.0.bytes_scanned.inc_by(bytes_scanned);
     }
 
+    /// Rows were appended to the published ledger.
+    pub fn ledger_exported(&self, rows: u64) {
+        self.0.ledger.exported.inc_by(rows);
+    }
+
+    /// So many settled rows are not in the published ledger yet.
+    pub fn ledger_waiting(&self, rows: i64) {
+        self.0.ledger.waiting.set(rows);
+    }
+
+    /// The published ledger and the gateway are in step.
+    pub fn ledger_round(&self, at: DateTime<Utc>) {
+        self.0.ledger.waiting.set(0);
+        self.0.ledger.in_step.set(at.timestamp());
+    }
+
+    /// An attempt to publish failed.
+    pub fn ledger_failed(&self) {
+        self.0.ledger.failures.inc();
+    }
+
     /// Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = String::new();
@@ -175,7 +208,8 @@ impl Metrics {
 
 impl Shared {
     fn register(&mut self) {
-        let Self { registry, connections, logins_failed, refused_connections, decisions, queries, query_seconds, bytes_scanned } = self;
+        let Self { registry, connections, logins_failed, refused_connections, decisions, queries, query_seconds, bytes_scanned, ledger } =
+            self;
         registry.register("connections", "Open connections", connections.clone());
         registry.register("logins_failed", "Failed logins", logins_failed.clone());
         registry.register("connections_refused", "Connections turned away because there were too many", refused_connections.clone());
@@ -183,6 +217,11 @@ impl Shared {
         registry.register("queries", "Queries that ended", queries.clone());
         registry.register_with_unit("query", "From parse to settlement", Unit::Seconds, query_seconds.clone());
         registry.register("bytes_scanned", "Billable bytes read", bytes_scanned.clone());
+        let registry = registry.sub_registry_with_prefix("ledger");
+        registry.register("exported_rows", "Rows of usage appended to the published ledger", ledger.exported.clone());
+        registry.register("waiting_rows", "Rows of usage that are not in the published ledger yet", ledger.waiting.clone());
+        registry.register("failures", "Attempts to publish usage that failed", ledger.failures.clone());
+        registry.register("in_step_timestamp_seconds", "When the published ledger was last in step, since 1970", ledger.in_step.clone());
     }
 }
 
@@ -255,6 +294,9 @@ mod tests {
         metrics.decision(false);
         metrics.decision(false);
         metrics.query(Protocol::Postgres, Outcome::LimitExceeded, 0.02, 4096);
+        metrics.ledger_waiting(7);
+        metrics.ledger_exported(5);
+        metrics.ledger_failed();
         let text = metrics.render();
         for line in [
             "meshgate_connections{protocol=\"flight\"} 1",
@@ -267,6 +309,10 @@ mod tests {
             "meshgate_query_seconds_bucket{le=\"0.01\",protocol=\"postgres\"} 0",
             "meshgate_query_seconds_bucket{le=\"0.05\",protocol=\"postgres\"} 1",
             "meshgate_bytes_scanned_total 4096",
+            "meshgate_ledger_waiting_rows 7",
+            "meshgate_ledger_exported_rows_total 5",
+            "meshgate_ledger_failures_total 1",
+            "meshgate_ledger_in_step_timestamp_seconds 0",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }

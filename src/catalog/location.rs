@@ -10,7 +10,7 @@ const SCHEMES: [&str; 9] = ["s3", "s3a", "gs", "az", "abfs", "abfss", "http", "h
 
 impl Location {
     /// Reads a location; `file:` ones are relative to `base`.
-    pub(super) fn parse(text: &str, base: &Path) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, base: &Path) -> Result<Self, String> {
         if let Some((scheme, rest)) = text.split_once(':')
             && holds_login(scheme, rest)
         {

@@ -2,7 +2,7 @@
 
 use super::document::{Reader, Section};
 use super::jwt::Issuers;
-use super::kinds::{Address, Count, Flag, Folder, Kind, Maybe, Memory, Size, StatementText, Text, Time, Tls};
+use super::kinds::{Address, Count, Flag, Folder, Kind, Maybe, Memory, Place, Size, StatementText, Text, Time, Tls};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -135,6 +135,14 @@ sections! {
     }
     /// What it cost.
     ["metering"] Metering {
-        @later "publish";
+        /// Where usage is published as a Delta table, `file:` and a folder, or `s3://bucket/folder/`; see `docs/finops.md`. Several gateways may
+        /// publish to one table.
+        publish: Maybe<Place> = none;
+        /// The credential of `publish`, where that is S3: one of `[credentials]`.
+        publish_credentials: Maybe<Text> = none;
+        /// How often usage is published. It is also when a gateway stops.
+        publish_every: Time<1, { DAY }> = "60s";
+        /// How long usage that is published stays in the journal too; for good where this is not set. The finance tables show it either way.
+        keep: Maybe<Time<{ 62 * DAY }, { 3650 * DAY }>> = none;
     }
 }

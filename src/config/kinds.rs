@@ -9,6 +9,7 @@ use toml::de::DeValue;
 
 use super::document::Reader;
 use super::{Statements, TlsFiles};
+use crate::catalog::Location;
 
 /// A type of value.
 pub(super) trait Kind {
@@ -37,6 +38,8 @@ pub(super) enum Wrong {
 pub(super) struct Address;
 /// A path, relative to the file.
 pub(super) struct Folder;
+/// A folder on this machine, relative to the file, or of a bucket of S3.
+pub(super) struct Place;
 /// `true` or `false`.
 pub(super) struct Flag;
 /// Any text that is not empty.
@@ -86,6 +89,29 @@ impl Kind for Folder {
 
     fn fallback() -> PathBuf {
         PathBuf::new()
+    }
+}
+
+impl Kind for Place {
+    type Value = Location;
+
+    fn expected() -> String {
+        "\"file:\" and a folder, or \"s3://bucket/folder/\"".to_owned()
+    }
+
+    fn parse(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Result<Location, Wrong> {
+        match Location::parse(text(value)?, reader.base()) {
+            Ok(Location::Remote(url)) if !url.starts_with("s3://") => Err(Wrong::NotExpected),
+            Ok(place) => Ok(place),
+            Err(why) => {
+                reader.problem(value.span(), why);
+                Err(Wrong::Told)
+            }
+        }
+    }
+
+    fn fallback() -> Location {
+        Location::File(PathBuf::new())
     }
 }
 

@@ -72,6 +72,31 @@ fn a_full_file_is_read() {
 }
 
 #[test]
+fn usage_is_published_to_a_folder_or_to_a_bucket_with_its_credential() {
+    assert!(parse("").unwrap().publish.is_none());
+    let local = parse("[metering]\npublish = \"file:ledger/\"\nkeep = \"62d\"").unwrap().publish.unwrap();
+    assert_eq!(local.place, Location::File("/etc/mesh/ledger/".into()));
+    assert_eq!((local.every, local.keep), (Duration::from_secs(60), Some(Duration::from_secs(62 * 86_400))));
+    let credential = "[credentials.l]\ntype = \"s3\"\naccess_key_id = { env = \"KEY\" }\nsecret_access_key = { env = \"KEY\" }\n";
+    let remote = format!("{credential}[metering]\npublish = \"s3://bucket/ledger/\"\npublish_credentials = \"l\"");
+    let remote = parse(&remote).unwrap().publish.unwrap();
+    assert!(remote.credential.is_some());
+    assert_eq!(remote.place, Location::Remote("s3://bucket/ledger/".into()));
+    for (text, why) in [
+        ("publish = \"s3://bucket/ledger/\"", "`publish` on S3 needs `publish_credentials`"),
+        ("publish = \"s3://bucket/ledger/\"\npublish_credentials = \"x\"", "there is no credential `x` of the type `s3`"),
+        ("publish = \"file:ledger\"\npublish_credentials = \"x\"", "`publish_credentials` goes with `publish` on S3"),
+        ("publish = \"gs://bucket/ledger/\"", "`publish`: expected"),
+        ("publish = \"ledger\"", "does not say where"),
+        ("publish = \"file:ledger\"\nkeep = \"61d\"", "`keep`: expected"),
+        ("keep = \"62d\"", "`keep` goes with `publish`"),
+    ] {
+        let problems = parse(&format!("[metering]\n{text}")).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].contains(why), "{text}: {problems:?}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_with_their_places() {
     let problems = parse(
         "[server]\npostgress = \"127.0.0.1:1\"\nhttp = \"localhost:1\"\nflight = \"10.0.0.1:1\"\n[limit]\n[limits]\nmemory = \"175%\"\nconnections = 0\ngrace = 5\n\

@@ -94,6 +94,16 @@ impl Journal {
         }
     }
 
+    /// Takes rows of usage out, up to an entry: some of them, and never the newest row. They must be somewhere else by then. Durable when it answers.
+    pub(super) async fn forget(&self, up_to: i64) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.0.link.send(Entry::Forget(up_to, done));
+        match answer.await {
+            Ok(Settled::Durable) => Ok(()),
+            _ => Err(cannot_write()),
+        }
+    }
+
     /// Its file.
     pub(crate) fn path(&self) -> &Path {
         &self.0.path
@@ -166,6 +176,7 @@ enum Entry {
     Late(Box<Settlement>),
     Decisions(Vec<DecisionRecord>),
     Progress,
+    Forget(i64, oneshot::Sender<Settled>),
     Close(Option<oneshot::Sender<Settled>>),
 }
 

@@ -6,6 +6,7 @@
 
 mod coarse;
 mod table;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,12 @@ use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
 
 pub(crate) use table::{fixed_table, paged_table};
+pub(super) use usage::{Stored, stored};
+pub(crate) use usage::{USAGE, published};
+
+/// The file beside a journal in which its gateway keeps the published rows that the journal does not have: other gateways', and its own
+/// that retention has taken out.
+pub(super) const MIRROR: &str = "published.sqlite";
 
 /// Rows of one page.
 const PAGE: i64 = 8192;
@@ -120,10 +127,30 @@ impl Ledger {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
-        if let Some(domain) = &self.reader {
-            coarse::round_up(&connection, domain).map_err(cannot_read)?;
+        if self.path.ends_with(FILE) {
+            let mirrored = self.attach(&connection).map_err(cannot_read)?;
+            usage::define(&connection, mirrored, self.reader.as_ref()).map_err(cannot_read)?;
         }
         Ok(connection)
+    }
+
+    /// Attaches the copy of published rows, where there is one.
+    fn attach(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let mirror = self.path.with_file_name(MIRROR);
+        let (true, Some(mirror)) = (mirror.is_file(), mirror.to_str()) else { return Ok(false) };
+        connection.execute("ATTACH DATABASE ?1 AS mirror", [mirror])?;
+        // It is there before its table is, when it is made.
+        connection.query_row("SELECT EXISTS (SELECT 1 FROM mirror.sqlite_schema WHERE name = 'usage')", [], |row| row.get(0))
+    }
+
+    /// The one number that a query gives.
+    pub(super) fn number(&self, sql: &str, values: &[i64]) -> Result<i64> {
+        self.row(sql, values, |row| row.get(0))
+    }
+
+    /// The one row that a query gives.
+    pub(super) fn row<T>(&self, sql: &str, values: &[i64], read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        self.connect()?.query_row(sql, params_from_iter(values), read).map_err(cannot_read)
     }
 
     /// All rows of a query that gives few: totals. `sql` gives the columns in order.
@@ -144,7 +171,8 @@ impl Ledger {
 pub(crate) struct Walk {
     connection: Connection,
     columns: &'static [Column],
-    sql: String,
+    /// One statement for each relation in which the rows lie, in the order of their entries.
+    sql: Vec<String>,
     values: Vec<Value>,
     after: i64,
     last: i64,
@@ -159,25 +187,52 @@ impl Walk {
             .map_err(cannot_read)?;
         let list: Vec<&str> = columns.iter().map(|column| column.sql).collect();
         let (from, to) = (values.len() + 1, values.len() + 2);
-        let sql = format!(
-            "SELECT entry, {} FROM {table} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
-            list.join(", ")
-        );
-        Ok(Self { connection, columns, sql, values, after: 0, last })
+        // A page of `usage` as a whole would sort all that is left of it.
+        let relations: &[&str] = if table == "usage" { &["usage_elsewhere", "usage_here"] } else { &[table] };
+        let statement = |relation: &&str| {
+            format!(
+                "SELECT entry, {} FROM {relation} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
+                list.join(", ")
+            )
+        };
+        let sql = relations.iter().map(statement).collect();
+        Ok(Self { connection, columns, sql, values, after: i64::MIN, last })
+    }
+
+    /// The same from behind an entry on.
+    pub(super) fn behind(self, entry: i64) -> Self {
+        Self { after: entry, ..self }
+    }
+
+    /// The entry of the last row that was read.
+    pub(super) fn at(&self) -> i64 {
+        self.after
+    }
+
+    /// The entry of the last row that there is.
+    pub(super) fn last(&self) -> i64 {
+        self.last
     }
 
     /// The next page, or `None` at the end.
     pub(crate) fn page(&mut self) -> Result<Option<RecordBatch>> {
-        let mut builders = Builders::new(self.columns);
-        let mut statement = self.connection.prepare_cached(&self.sql).map_err(cannot_read)?;
-        let window = [Value::Integer(self.after), Value::Integer(self.last)];
-        let mut rows = statement.query(params_from_iter(self.values.iter().chain(&window))).map_err(cannot_read)?;
-        while let Some(row) = rows.next().map_err(cannot_read)? {
-            self.after = row.get(0).map_err(cannot_read)?;
-            builders.push(row, 1).map_err(cannot_read)?;
+        // One transaction for all relations: a row that moves from one to another is seen in one of them.
+        let transaction = self.connection.unchecked_transaction().map_err(cannot_read)?;
+        for sql in &self.sql {
+            let mut builders = Builders::new(self.columns);
+            let mut statement = transaction.prepare_cached(sql).map_err(cannot_read)?;
+            let window = [Value::Integer(self.after), Value::Integer(self.last)];
+            let mut rows = statement.query(params_from_iter(self.values.iter().chain(&window))).map_err(cannot_read)?;
+            while let Some(row) = rows.next().map_err(cannot_read)? {
+                self.after = row.get(0).map_err(cannot_read)?;
+                builders.push(row, 1).map_err(cannot_read)?;
+            }
+            let batch = builders.finish()?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
         }
-        let batch = builders.finish()?;
-        Ok((batch.num_rows() > 0).then_some(batch))
+        Ok(None)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod clients;
 mod http;
+mod ledger;
 mod local;
 mod s3;
 
@@ -39,6 +40,7 @@ use crate::metering::{Noted, Source, by_folder};
 use crate::ports::fault;
 
 pub use self::clients::Clients;
+pub use self::ledger::open_ledger;
 
 /// Files in one product. More is a mistake or an attack.
 const MAX_FILES: usize = 1_000_000;

@@ -16,7 +16,7 @@ use crate::catalog::Snapshot;
 use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
-use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
+use crate::metering::ledger::{Column, Kind, Ledger, USAGE, Walk, column, fixed_table, maybe, paged_table, schema_of};
 use crate::metering::{Journal, focus, units};
 
 /// Its members see all of `finops`.
@@ -28,38 +28,9 @@ const NAMES: [&str; 5] = ["budgets", "focus", "monthly_costs", "queries", "usage
 const FOCUS: focus::Version = focus::Version::V1_4;
 
 const GATEWAY: &str = "(SELECT gateway_id FROM gateway)";
-const USAGE_ID: &str = "(SELECT gateway_id FROM gateway) || '-' || boot || '-' || seq";
 const MONTH: &str = "strftime('%Y-%m', started_at / 1000000, 'unixepoch')";
 
-const USAGE: &[Column] = &[
-    column("usage_id", Kind::Text, USAGE_ID),
-    column("query_id", Kind::Text, "query_id"),
-    column("gateway_id", Kind::Text, GATEWAY),
-    column("started_at", Kind::Time, "started_at"),
-    column("ended_at", Kind::Time, "ended_at"),
-    column("principal", Kind::Text, "principal"),
-    column("consumer_domain", Kind::Text, "consumer_domain"),
-    maybe("purpose", Kind::Text, "purpose"),
-    column("protocol", Kind::Text, "protocol"),
-    maybe("application_name", Kind::Text, "application_name"),
-    column("producer_domain", Kind::Text, "producer_domain"),
-    column("product", Kind::Text, "product"),
-    column("port", Kind::Text, "port"),
-    column("product_version", Kind::Text, "product_version"),
-    column("table_version", Kind::Text, "table_version"),
-    column("bytes_scanned", Kind::Int, "bytes_from_storage + bytes_from_cache"),
-    column("bytes_from_storage", Kind::Int, "bytes_from_storage"),
-    column("bytes_from_cache", Kind::Int, "bytes_from_cache"),
-    column("bytes_metadata", Kind::Int, "bytes_metadata"),
-    column("storage_requests", Kind::Int, "storage_requests"),
-    column("rows_returned", Kind::Int, "rows_returned"),
-    column("outcome", Kind::Text, "outcome"),
-    maybe("price_id", Kind::Text, "price_id"),
-    maybe("unit_price", Kind::Price, "unit_price"),
-    maybe("currency", Kind::Text, "currency"),
-    column("cost", Kind::Cost, "cost_micros, cost_rest"),
-];
-
+/// What a query read is summed up from both places where usage lies, one at a time: each has an index on the query.
 const QUERIES: &[Column] = &[
     column("query_id", Kind::Text, "query_id"),
     column("gateway_id", Kind::Text, GATEWAY),
@@ -79,13 +50,16 @@ const QUERIES: &[Column] = &[
     column(
         "bytes_scanned",
         Kind::Int,
-        "(SELECT coalesce(sum(bytes_from_storage + bytes_from_cache), 0) FROM usage u WHERE u.query_id = queries.query_id)",
+        "(SELECT coalesce(sum(bytes_from_storage + bytes_from_cache), 0) FROM usage_here u WHERE u.query_id = queries.query_id)
+             + (SELECT coalesce(sum(bytes_from_storage + bytes_from_cache), 0) FROM usage_elsewhere u WHERE u.query_id = queries.query_id)",
     ),
     column(
         "cost",
         Kind::Cost,
-        "(SELECT coalesce(sum(cost_micros), 0) FROM usage u WHERE u.query_id = queries.query_id),
-         (SELECT coalesce(sum(cost_rest), 0) FROM usage u WHERE u.query_id = queries.query_id)",
+        "(SELECT coalesce(sum(cost_micros), 0) FROM usage_here u WHERE u.query_id = queries.query_id)
+             + (SELECT coalesce(sum(cost_micros), 0) FROM usage_elsewhere u WHERE u.query_id = queries.query_id),
+         (SELECT coalesce(sum(cost_rest), 0) FROM usage_here u WHERE u.query_id = queries.query_id)
+             + (SELECT coalesce(sum(cost_rest), 0) FROM usage_elsewhere u WHERE u.query_id = queries.query_id)",
     ),
 ];
 

@@ -44,6 +44,7 @@ SCRIPTS = [
     "two_doors.py",
     "printed.py",
     "documented.py",
+    "published_ledger.py",
     "examples.py",
 ]
 # What runs a script.

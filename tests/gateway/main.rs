@@ -25,6 +25,7 @@ mod pairs;
 mod policies;
 mod ports;
 mod postgres;
+mod published;
 mod raw;
 mod s3;
 mod slt;

@@ -219,7 +219,7 @@ fn with_big() -> Builder {
 }
 
 /// A connection whose socket is gone when the task is aborted.
-async fn connect(port: u16, user: &str, application: &str) -> (Client, tokio::task::JoinHandle<()>) {
+pub async fn connect(port: u16, user: &str, application: &str) -> (Client, tokio::task::JoinHandle<()>) {
     let mut config = tokio_postgres::Config::new();
     config.host("127.0.0.1").port(port).user(user).password(PASSWORD).dbname("mesh").application_name(application);
     let (client, connection) = config.connect(NoTls).await.unwrap();
@@ -319,15 +319,21 @@ async fn costs_are_the_bytes_times_the_price_and_months_add_up() {
 }
 
 /// The real binary.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
     /// Serves `folder`, and answers with the PostgreSQL door's port once it is open.
     async fn serve(folder: &Path) -> (Self, u16) {
-        let config = "[server]\npostgres = \"127.0.0.1:0\"\nflight = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n";
-        std::fs::write(folder.join("meshgate.toml"), config).unwrap();
+        Self::serve_as(folder, "meshgate", "").await
+    }
+
+    /// The same with a configuration of some name, and with more in it.
+    pub async fn serve_as(folder: &Path, name: &str, more: &str) -> (Self, u16) {
+        let config = format!("[server]\npostgres = \"127.0.0.1:0\"\nflight = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n{more}");
+        let file = folder.join(format!("{name}.toml"));
+        std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshgate"));
-        command.arg("serve").arg("--config").arg(folder.join("meshgate.toml")).env_remove("RUST_LOG");
+        command.arg("serve").arg("--config").arg(file).env_remove("RUST_LOG");
         let mut process = Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
         let stdout = process.0.stdout.take().unwrap();
         let line = tokio::task::spawn_blocking(move || {
@@ -340,8 +346,14 @@ impl Process {
         (process, port)
     }
 
+    /// `kill -TERM`, and waits until it has gone in good order.
+    pub fn stop(mut self) {
+        assert!(Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap().success());
+        assert!(self.0.wait().unwrap().success());
+    }
+
     /// `kill -9`.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }

@@ -11,7 +11,7 @@
 //! Describing a statement reads listings and footers for nobody, so these tests ask by the simple protocol where they count metadata.
 
 mod proxy;
-mod server;
+pub mod server;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;

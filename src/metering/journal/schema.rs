@@ -271,6 +271,17 @@ impl Entries<'_> {
         Ok(())
     }
 
+    /// Takes out some of the usage up to an entry, few enough that nobody waits for it. The newest row stays: the next one is numbered after it.
+    pub(super) fn forget(&mut self, up_to: i64) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "DELETE FROM usage WHERE entry IN (
+                     SELECT entry FROM usage WHERE entry <= ?1 AND entry < (SELECT max(entry) FROM usage) ORDER BY entry LIMIT 2000)",
+            )?
+            .execute([up_to])?;
+        Ok(())
+    }
+
     pub(super) fn decision(&mut self, decision: &DecisionRecord) -> rusqlite::Result<()> {
         let texts = |list: &[String]| serde_json::to_string(list).unwrap_or_else(|_| "[]".to_owned());
         self.transaction

@@ -30,6 +30,8 @@ struct Batch {
     late: Vec<Settlement>,
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
+    /// Usage up to this entry may go.
+    forget: Option<i64>,
     waiters: Vec<oneshot::Sender<Settled>>,
     /// A scan wants its progress written.
     progress_asked: bool,
@@ -38,7 +40,8 @@ struct Batch {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.settlements.is_empty() && self.late.is_empty() && self.decisions.is_empty() && self.progress.is_empty()
+        let nothing_new = self.settlements.is_empty() && self.late.is_empty() && self.decisions.is_empty();
+        nothing_new && self.progress.is_empty() && self.forget.is_none()
     }
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
@@ -56,6 +59,10 @@ impl Batch {
             Entry::Late(settlement) => self.late.push(*settlement),
             Entry::Decisions(records) => self.decisions.extend(records),
             Entry::Progress => self.progress_asked = true,
+            Entry::Forget(up_to, waiter) => {
+                self.forget = Some(up_to);
+                self.waiters.push(waiter);
+            }
             Entry::Close(done) => {
                 if let Some(Some(earlier)) = self.close.replace(done) {
                     self.waiters.push(earlier);
@@ -186,7 +193,8 @@ impl Writer {
             batch.decisions.iter().try_for_each(|decision| entries.decision(decision))?;
             batch.progress.iter().try_for_each(|settlement| entries.progress(settlement))?;
             batch.settlements.iter().try_for_each(|settlement| entries.settle(settlement))?;
-            batch.late.iter().try_for_each(|settlement| entries.late(settlement))
+            batch.late.iter().try_for_each(|settlement| entries.late(settlement))?;
+            batch.forget.map_or(Ok(()), |up_to| entries.forget(up_to))
         });
         match result {
             Ok(()) => {
@@ -209,6 +217,7 @@ impl Writer {
             self.link.set_health(Health::Full);
             batch.answer(Settled::Lost);
             batch.progress.clear();
+            batch.forget = None;
             batch.settlements.iter_mut().for_each(Settlement::unacknowledged);
             if batch.decisions.len() > MAX_QUEUED {
                 tracing::error!(lost = batch.decisions.len() - MAX_QUEUED, "decisions could not be recorded");
@@ -232,7 +241,7 @@ impl Writer {
         while let Ok(entry) = self.inbox.recv() {
             self.link.queued.fetch_sub(1, Ordering::Relaxed);
             match entry {
-                Entry::Settle(_, Some(waiter)) => {
+                Entry::Settle(_, Some(waiter)) | Entry::Forget(_, waiter) => {
                     let _ = waiter.send(Settled::Lost);
                 }
                 Entry::Close(done) => {

@@ -6,25 +6,24 @@
 
 use rusqlite::Connection;
 
+use super::usage::stored;
 use crate::id::DomainName;
 
-/// A view in front of the ledger's rows, under their own name, for this connection alone.
+/// What is told otherwise where a row is `filtered`. The other columns are as they are.
+const ROUNDED: [(&str, &str); 6] = [
+    ("bytes_from_storage", "scanned"),
+    ("bytes_from_cache", "0"),
+    ("bytes_metadata", "metadata"),
+    ("storage_requests", "requests"),
+    ("cost_micros", "iif(owed, CAST(ceiling_of AS INTEGER) + 1, 0)"),
+    ("cost_rest", "0"),
+];
+
+/// Rows of usage, each with whether it is filtered and what it is rounded up to.
 ///
 /// A row is told exactly where the reader's domain owns the product, or where the audit has it that no row was filtered. What the audit does
-/// not have is rounded. A cost is that of the rounded bytes, up to a millionth.
-const VIEW: &str = "
-    CREATE TEMP TABLE reader (domain TEXT NOT NULL);
-    CREATE TEMP VIEW usage AS
-    SELECT entry, boot, seq, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol, application_name,
-        producer_domain, product, port, product_version, table_version,
-        iif(filtered, scanned, bytes_from_storage) AS bytes_from_storage,
-        iif(filtered, 0, bytes_from_cache) AS bytes_from_cache,
-        iif(filtered, metadata, bytes_metadata) AS bytes_metadata,
-        iif(filtered, requests, storage_requests) AS storage_requests,
-        rows_returned, outcome, price_id, unit_price, currency,
-        iif(filtered, iif(owed, CAST(ceiling_of AS INTEGER) + 1, 0), cost_micros) AS cost_micros,
-        iif(filtered, 0, cost_rest) AS cost_rest
-    FROM (
+/// not have, such as another gateway's decisions, is rounded. A cost is that of the rounded bytes, up to a millionth.
+const ROUNDING: &str = "(
         SELECT *, coalesce(CAST(unit_price AS REAL), 0.0) * scanned / 1099511.627776 AS ceiling_of,
             unit_price IS NOT NULL AND (outcome = 'completed' OR cost_micros + cost_rest > 0) AS owed
         FROM (
@@ -38,14 +37,21 @@ const VIEW: &str = "
                     SELECT max(b) FROM p) AS metadata,
                 (WITH RECURSIVE p (b) AS (VALUES (64) UNION ALL SELECT b * 2 FROM p WHERE b < u.storage_requests)
                     SELECT max(b) FROM p) AS requests
-            FROM main.usage u));
-";
+            FROM exact_rows u))";
 
-/// Puts the view in front.
-pub(super) fn round_up(connection: &Connection, domain: &DomainName) -> rusqlite::Result<()> {
-    // The file is opened for reading only; what is temporary is in memory.
-    connection.pragma_update(None, "temp_store", "memory")?;
-    connection.execute_batch(VIEW)?;
+/// Puts in front of each relation of exact rows a view with rounded ones, for this connection alone: pairs of names, exact and rounded.
+pub(super) fn round_up(connection: &Connection, domain: &DomainName, relations: &[(&str, &str)]) -> rusqlite::Result<()> {
+    let told = |name: &str| match ROUNDED.iter().find(|(rounded, _)| *rounded == name) {
+        Some((_, as_told)) => format!("iif(filtered, {as_told}, {name}) AS {name}"),
+        None => name.to_owned(),
+    };
+    let columns: Vec<String> = stored().flat_map(|column| column.sql.split(", ")).map(told).collect();
+    connection.execute_batch("CREATE TEMP TABLE reader (domain TEXT NOT NULL)")?;
     connection.execute("INSERT INTO temp.reader VALUES (?1)", [domain.as_str()])?;
+    for (exact, rounded) in relations {
+        let rows = ROUNDING.replace("exact_rows", exact);
+        let list = columns.join(", ");
+        connection.execute_batch(&format!("CREATE TEMP VIEW {rounded} AS SELECT entry, gateway_id, boot, seq, {list} FROM {rows}"))?;
+    }
     Ok(())
 }

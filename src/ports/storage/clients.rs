@@ -75,14 +75,14 @@ impl Clients {
         if let Some(wire) = wires.get(name) {
             return Ok(wire.clone());
         }
-        let wire = Wire::new(!settings.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")), settings.timeout)
-            .map_err(Fault::internal)?;
+        let wire = Wire::of(settings).map_err(Fault::internal)?;
         wires.insert(name.to_owned(), wire.clone());
         Ok(wire)
     }
 }
 
-fn make(settings: &S3Settings, wire: Wire, bucket: &str) -> object_store::Result<AmazonS3> {
+/// A client for a bucket.
+pub(super) fn make(settings: &S3Settings, wire: Wire, bucket: &str) -> object_store::Result<AmazonS3> {
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(2), base: 2.0 };
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)

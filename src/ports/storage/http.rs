@@ -15,6 +15,8 @@ use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, 
 use object_store::{ClientOptions, Result};
 use parking_lot::Mutex;
 
+use crate::config::S3Settings;
+
 /// Connecting takes no longer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// One answer takes no longer, body and all, whatever it drips.
@@ -84,9 +86,14 @@ fn transport(kind: HttpErrorKind) -> &'static str {
 pub(super) struct Wire(reqwest::Client);
 
 impl Wire {
+    /// Those of a credential: without TLS only where its endpoint says so.
+    pub(super) fn of(settings: &S3Settings) -> std::result::Result<Self, reqwest::Error> {
+        Self::new(!settings.endpoint.as_ref().is_some_and(|url| url.starts_with("http://")), settings.timeout)
+    }
+
     /// Opens nothing yet. `tls`: anything else is refused, and without it no roots are needed. `silence`: a storage that says nothing for so
     /// long is not waited for.
-    pub(super) fn new(tls: bool, silence: Duration) -> std::result::Result<Self, reqwest::Error> {
+    fn new(tls: bool, silence: Duration) -> std::result::Result<Self, reqwest::Error> {
         reqwest::Client::builder()
             .user_agent(concat!("meshgate/", env!("CARGO_PKG_VERSION")))
             // A redirect would take signed headers, and a session token, to wherever it says.

@@ -1,7 +1,7 @@
 //! A small S3 over a folder: `<folder>/<bucket>/<key>`. It shares no code with the gateway.
 //!
-//! It does what the tests need and does it strictly: GET with `Range` and `If-Match`, HEAD, ListObjectsV2 in pages, and every signature is
-//! computed anew (AWS Signature Version 4), so that a request counts as a credential's only if it was signed with its secret. A key opens
+//! It does what the tests need and does it strictly: GET with `Range` and `If-Match`, HEAD, PUT with `If-None-Match`, ListObjectsV2 in pages, and
+//! every signature is computed anew (AWS Signature Version 4), so that a request counts as a credential's only if it was signed with its secret. A key opens
 //! one bucket. Refusals quote as much as S3's own do: keys, buckets, key ids.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -17,6 +17,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 
 /// What a key opens.
 #[derive(Debug, Clone)]
@@ -32,13 +33,43 @@ const PAGE: usize = 2;
 struct Server {
     root: PathBuf,
     accounts: HashMap<String, Account>,
+    hold: Hold,
+}
+
+/// A PUT that is never answered.
+#[derive(Clone, Default)]
+pub struct Hold(Arc<Mutex<Option<Held>>>, Arc<Notify>);
+
+struct Held {
+    /// By key and body.
+    which: fn(&str, &[u8]) -> bool,
+    /// Whether the object is there.
+    stored: bool,
+}
+
+impl Hold {
+    /// Holds the next PUT of this kind, before or after it is stored, and waits until there is one. None is held any more afterwards.
+    pub async fn next(&self, which: fn(&str, &[u8]) -> bool, stored: bool) {
+        *self.0.lock().unwrap() = Some(Held { which, stored });
+        self.1.notified().await;
+    }
+
+    fn of(&self, key: &str, body: &[u8]) -> Option<Held> {
+        let mut held = self.0.lock().unwrap();
+        held.take_if(|held| (held.which)(key, body))
+    }
 }
 
 /// Serves a folder on a port of its own until the runtime ends.
 pub async fn serve(root: PathBuf, accounts: HashMap<String, Account>) -> SocketAddr {
+    serve_holding(root, accounts, Hold::default()).await
+}
+
+/// The same with a PUT that may be held.
+pub async fn serve_holding(root: PathBuf, accounts: HashMap<String, Account>, hold: Hold) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let router = Router::new().fallback(answer).with_state(Arc::new(Server { root, accounts }));
+    let router = Router::new().fallback(answer).with_state(Arc::new(Server { root, accounts, hold }));
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
 }
@@ -47,7 +78,16 @@ pub async fn serve(root: PathBuf, accounts: HashMap<String, Account>) -> SocketA
 struct Refused(u16, &'static str, String);
 
 async fn answer(State(server): State<Arc<Server>>, request: Request) -> Response {
-    match server.reply(&request) {
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let request = Request::from_parts(parts, Body::empty());
+    let replied = if request.method() == "PUT" { server.store(&request, &body) } else { server.reply(&request).map(Some) };
+    let replied = match replied {
+        Ok(None) => std::future::pending().await,
+        Ok(Some(response)) => Ok(response),
+        Err(refused) => Err(refused),
+    };
+    match replied {
         Ok(response) => response,
         Err(Refused(status, code, about)) => {
             let text = format!(
@@ -115,6 +155,36 @@ impl Server {
             return Err(refuse(&format!("{id} {}", account.secret)));
         }
         Ok(account)
+    }
+
+    /// Whole or not at all, and with `If-None-Match: *` only where there is none.
+    /// Nothing where it is held.
+    fn store(&self, request: &Request, body: &[u8]) -> Result<Option<Response>, Refused> {
+        let account = self.check_signature(request)?;
+        let path = request.uri().path().trim_start_matches('/');
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        if bucket != account.bucket || request.uri().query().is_some() {
+            return Err(Refused(403, "AccessDenied", bucket.to_owned()));
+        }
+        let (key, only_new) = (decoded(key), header(request, "if-none-match") == Some("*"));
+        let held = self.hold.of(&key, body);
+        let target = self.root.join(bucket).join(&key);
+        if held.as_ref().is_none_or(|held| held.stored) {
+            let unfinished = self.root.join(format!("unfinished-{:016x}", rand::random::<u64>()));
+            std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+            std::fs::write(&unfinished, body).unwrap();
+            let stored = if only_new { std::fs::hard_link(&unfinished, &target) } else { std::fs::copy(&unfinished, &target).map(|_| ()) };
+            std::fs::remove_file(unfinished).unwrap();
+            if stored.is_err() {
+                return Err(Refused(412, "PreconditionFailed", key));
+            }
+        }
+        if held.is_some() {
+            self.hold.1.notify_one();
+            return Ok(None);
+        }
+        let tag = e_tag(&target).map(|(tag, _)| tag).unwrap_or_default();
+        Ok(Some(Response::builder().header("etag", tag).body(Body::empty()).unwrap()))
     }
 
     fn reply(&self, request: &Request) -> Result<Response, Refused> {
