@@ -10,6 +10,7 @@ mod jwt;
 mod keys;
 mod kinds;
 mod pseudonyms;
+mod publish;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use document::Reader;
 pub(crate) use document::unknown;
 pub use jwt::JwtIssuer;
 pub use pseudonyms::PseudonymKeys;
+pub use publish::Publish;
 
 /// Where the gateway is told how to run, where no other file is named.
 pub const DEFAULT_FILE: &str = "meshgate.toml";
@@ -56,19 +58,6 @@ pub struct Config {
     pub statements: Statements,
     /// Where and how usage is published, if it is.
     pub publish: Option<Publish>,
-}
-
-/// Where and how usage is published.
-#[derive(Debug, Clone)]
-pub struct Publish {
-    /// A folder, or a folder of a bucket.
-    pub place: Location,
-    /// The credential of a bucket.
-    pub credential: Option<S3Settings>,
-    /// The time between two rounds.
-    pub every: Duration,
-    /// How long published rows stay in the journal; `None` is for good.
-    pub keep: Option<Duration>,
 }
 
 /// How much of a statement the audit keeps.
@@ -235,7 +224,7 @@ impl Config {
         let audit: keys::Audit = reader.section();
         let metering: keys::Metering = reader.section();
         let credentials = credentials::read(&mut reader);
-        let publish = publish(&mut reader, metering, &credentials);
+        let publish = publish::read(&mut reader, metering, &credentials);
         let server = Server {
             postgres: server.postgres,
             flight: server.flight,
@@ -308,34 +297,6 @@ impl Server {
             reader.problem_at("server", name, message);
         }
     }
-}
-
-/// What is said of publishing, taken together.
-fn publish(reader: &mut Reader<'_>, raw: keys::Metering, credentials: &BTreeMap<String, CredentialSettings>) -> Option<Publish> {
-    let Some(place) = raw.publish else {
-        for (name, given) in [("publish_credentials", raw.publish_credentials.is_some()), ("keep", raw.keep.is_some())] {
-            if given {
-                reader.problem_at("metering", name, format!("`{name}` goes with `publish`"));
-            }
-        }
-        return None;
-    };
-    let named = raw.publish_credentials.as_deref();
-    let credential = named.and_then(|name| credentials.get(name)).and_then(CredentialSettings::s3);
-    match (&place, named, &credential) {
-        (Location::Remote(_), None, _) => {
-            reader.problem_at("metering", "publish", "`publish` on S3 needs `publish_credentials`".to_owned());
-        }
-        (Location::Remote(_), Some(name), None) => {
-            let message = format!("`publish_credentials`: there is no credential `{name}` of the type `s3`");
-            reader.problem_at("metering", "publish_credentials", message);
-        }
-        (Location::File(_), Some(_), _) => {
-            reader.problem_at("metering", "publish_credentials", "`publish_credentials` goes with `publish` on S3".to_owned());
-        }
-        _ => {}
-    }
-    Some(Publish { place, credential, every: raw.publish_every, keep: raw.keep })
 }
 
 impl From<keys::Limits> for Limits {

@@ -246,6 +246,14 @@ async fn old_rows_leave_the_journal_and_stay_in_the_figures() {
     let mut walk = a.walk();
     let first = walk.page().expect("reads").map_or(0, |page| page.num_rows());
 
+    // While they are in both places they are shown once.
+    let table = PublishedTable::open(&world.store()).await.expect("opens");
+    let own = a.journal.gateway_id().to_owned();
+    let files = table.files().await.expect("files").into_iter().filter(|file| file.gateway == own).collect();
+    a.publisher().take(&table, &own, files, 1000).await.expect("takes");
+    a.publisher().publish().await.expect("publishes");
+    assert_eq!((a.rows().len(), a.shown().len()), (2503, 2503 + 2));
+
     let rhythm = Rhythm { every: Duration::from_secs(1), keep: Some(Duration::from_secs(62 * 86_400)) };
     let mut publisher = a.publisher_with(world.store(), rhythm);
     publisher.round().await.expect("publishes");
