@@ -1,8 +1,8 @@
 //! What settling costs: queries that are begun, metered and settled durably, from sixteen connections at once.
 //!
 //! `cargo bench --bench journal [-- SECONDS [FOLDER]]` prints figures; the folder should lie on the disk that a gateway would use. Beside them stands
-//! what the disk does alone: one write and flush at a time, as every query would pay without group commit. At its end it publishes a million
-//! rows, with what the process then holds in memory.
+//! what the disk does alone: one write and flush at a time, as every query would pay without group commit. And it publishes a million rows, with
+//! what the process holds in memory at most.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -32,12 +32,13 @@ fn main() -> Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     flushes(folder.path())?;
+    // Before anything else has needed much memory.
+    runtime.block_on(publishes(&folder.path().join("published")))?;
     for ports in [0, 1, 3] {
         runtime.block_on(settles(folder.path(), ports, Duration::from_secs(seconds)))?;
     }
     reservations(folder.path())?;
-    runtime.block_on(reads(folder.path()))?;
-    runtime.block_on(publishes(&folder.path().join("published")))
+    runtime.block_on(reads(folder.path()))
 }
 
 /// A million rows of usage into a table on the same disk.
