@@ -259,7 +259,7 @@ impl Gateway {
         let account = self.parts.journal.begin(self.query_start(session, &asker, parsed, query_id, begun))?;
         let books = OpenBooks { account, metrics: self.parts.metrics.clone(), protocol: session.protocol(), begun };
         let types: Vec<_> = parameters.iter().map(|value| Some(value.data_type()).filter(|t| *t != DataType::Null)).collect();
-        match self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account)).await {
+        match Box::pin(self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account))).await {
             Ok(mut planned) => {
                 let permits = std::mem::take(&mut planned.permits);
                 let entry = self.running.enter(query_id, Arc::clone(&asker.principal), asker.circumstances.clone(), permits, stop.clone());
@@ -285,7 +285,11 @@ impl Gateway {
         parameters: &[ScalarValue],
         books: Books<'_>,
     ) -> Result<Planned> {
+        let slight = resolved.is_slight();
         let draft = Box::pin(self.governed(session, resolved, types, books)).await?;
+        if slight {
+            return draft()?.bind(parameters)?.plan().await;
+        }
         let parameters = parameters.to_vec();
         off_thread(move || {
             let bound = draft()?.bind(&parameters)?;
@@ -303,7 +307,9 @@ impl Gateway {
         books: Books<'_>,
     ) -> Result<Drafted> {
         let resolved = Resolved::new(asker, statement.clone())?;
-        off_thread(Box::pin(self.governed(session, resolved, types, books)).await?).await
+        let slight = resolved.is_slight();
+        let draft = Box::pin(self.governed(session, resolved, types, books)).await?;
+        if slight { draft() } else { off_thread(draft).await }
     }
 
     /// Authorises and governs; what is left to do is the planner's, and takes a thread for as long as it takes.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use super::budget::Spending;
 use super::journal::{Link, PortRecord, Settled, Settlement, cannot_write};
 use super::price::Cost;
 use super::scan::{Allowance, Counters, Meter, Reading};
-use super::{Outcome, QueryStart};
+use super::{DecisionRecord, Outcome, QueryStart};
 use crate::error::Result;
 use crate::id::PortId;
 
@@ -30,11 +30,12 @@ const LAST_READ: Duration = Duration::from_secs(1);
 pub struct Account {
     state: Arc<QueryState>,
     meters: Mutex<HashMap<PortId, Arc<Meter>>>,
+    decided: AtomicBool,
 }
 
 impl Account {
     pub(super) fn open(start: QueryStart, link: Arc<Link>) -> Self {
-        Self { state: QueryState::enter(start, link), meters: Mutex::new(HashMap::new()) }
+        Self { state: QueryState::enter(start, link), meters: Mutex::new(HashMap::new()), decided: AtomicBool::new(false) }
     }
 
     /// The meter for one port; the same one for the same port. The table version is known only once the port is open, and opening it needs
@@ -51,12 +52,21 @@ impl Account {
         self.state.reading()
     }
 
+    /// Records a decision about the query. Durable no later than its settlement.
+    pub fn decided(&self, record: DecisionRecord) {
+        self.decided.store(true, Ordering::Relaxed);
+        self.state.link.decisions(vec![record]);
+    }
+
     /// Notes rows that the reader was given. Whoever settles says the number anyway; this is what is known where nobody does.
     pub fn returned(&self, rows: u64) {
         self.state.returned.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Makes the usage durable. When this answers, a crash cannot lose it. Cancel-safe: dropped, the settlement still happens.
+    ///
+    /// A query that no port was opened for and nothing was decided about owes nothing: `SELECT 1`. Its row is on its way when this answers, and
+    /// durable with the next flush, a second later at the latest.
     ///
     /// It waits for the last read of the query, so whoever settles has dropped the query's streams, plans and stores before. An account is
     /// settled once, because settling takes it:
@@ -69,9 +79,14 @@ impl Account {
     /// }
     /// ```
     pub async fn settle(self, outcome: Outcome, sqlstate: Option<&'static str>, rows_returned: u64) -> Result<()> {
-        let Self { state, meters } = self;
+        let Self { state, meters, decided } = self;
+        let end = End { outcome, sqlstate, rows_returned, at: state.link.now(), lasted: state.begun.elapsed() };
+        if meters.lock().is_empty() && !decided.into_inner() {
+            state.end(end, None);
+            return if state.link.is_writable() { Ok(()) } else { Err(cannot_write()) };
+        }
         let (waiter, mut durable) = oneshot::channel();
-        state.end(End { outcome, sqlstate, rows_returned, at: state.link.now(), lasted: state.begun.elapsed() }, waiter);
+        state.end(end, Some(waiter));
         drop(meters);
         let held = Arc::downgrade(&state);
         drop(state);
@@ -114,7 +129,7 @@ enum Phase {
     #[default]
     Running,
     /// It ended, and somebody may wait to hear that this is durable.
-    Ended(End, oneshot::Sender<Settled>),
+    Ended(End, Option<oneshot::Sender<Settled>>),
     /// It was written while something still read; here is what was written.
     Sealed(Vec<Reading>),
 }
@@ -177,7 +192,7 @@ impl QueryState {
         self.readings().iter().fold(Reading::default(), |sum, reading| sum.plus(reading))
     }
 
-    fn end(&self, end: End, waiter: oneshot::Sender<Settled>) {
+    fn end(&self, end: End, waiter: Option<oneshot::Sender<Settled>>) {
         let mut phase = self.phase.lock();
         if matches!(*phase, Phase::Running) {
             *phase = Phase::Ended(end, waiter);
@@ -222,7 +237,7 @@ impl QueryState {
 
     fn settlement(&self, phase: Phase, readings: &[Reading]) -> (Settlement, Option<oneshot::Sender<Settled>>) {
         match phase {
-            Phase::Ended(end, waiter) => (self.record(end, readings), Some(waiter)),
+            Phase::Ended(end, waiter) => (self.record(end, readings), waiter),
             Phase::Running | Phase::Sealed(_) => {
                 let end = End { sqlstate: Some("57014"), ..self.end_as(Outcome::Cancelled) };
                 (self.record(end, readings), None)

@@ -71,7 +71,7 @@ impl Journal {
 
     /// Whether it can be written. Where not, no query is admitted.
     pub fn is_writable(&self) -> bool {
-        self.0.link.health() == Health::Good
+        self.0.link.is_writable()
     }
 
     /// This gateway's id in the ledger.
@@ -89,9 +89,15 @@ impl Journal {
 
     /// Records decisions. Durable no later than the query's settlement.
     pub fn decisions(&self, records: Vec<DecisionRecord>) {
-        if !records.is_empty() {
-            self.0.link.send(Entry::Decisions(records));
-        }
+        self.0.link.decisions(records);
+    }
+
+    /// Waits until everything that was sent to it before is on disk, or cannot be. Blocks the thread.
+    pub(crate) fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.0.link.send(Entry::Flush(done));
+        // What cannot be written is told to those whose it is.
+        let _ = futures::executor::block_on(flushed);
     }
 
     /// Its file.
@@ -166,6 +172,7 @@ enum Entry {
     Late(Box<Settlement>),
     Decisions(Vec<DecisionRecord>),
     Progress,
+    Flush(oneshot::Sender<Settled>),
     Close(Option<oneshot::Sender<Settled>>),
 }
 
@@ -217,6 +224,16 @@ impl Link {
 
     pub(super) fn settle(&self, settlement: Settlement, waiter: Option<oneshot::Sender<Settled>>) {
         self.send(Entry::Settle(Box::new(settlement), waiter));
+    }
+
+    pub(super) fn decisions(&self, records: Vec<DecisionRecord>) {
+        if !records.is_empty() {
+            self.send(Entry::Decisions(records));
+        }
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.health() == Health::Good
     }
 
     pub(super) fn late(&self, settlement: Settlement) {

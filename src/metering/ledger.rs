@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::journal::FILE;
+use super::journal::{FILE, Journal};
 use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
@@ -93,6 +93,8 @@ pub(crate) struct Ledger {
     path: PathBuf,
     /// Whose member reads it, where not everything is for them: what they read of other domains' filtered products is rounded up.
     reader: Option<DomainName>,
+    /// Who writes it, where that is this process: what it was sent is on disk before it is read.
+    writer: Option<Journal>,
 }
 
 impl Ledger {
@@ -101,8 +103,14 @@ impl Ledger {
         Self::at(&state.join(FILE))
     }
 
+    /// The database in a file.
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), reader: None }
+        Self { path: path.to_owned(), reader: None, writer: None }
+    }
+
+    /// This gateway's own.
+    pub(crate) fn of(journal: &Journal) -> Self {
+        Self { writer: Some(journal.clone()), ..Self::at(journal.path()) }
     }
 
     /// The same figures as a member of a domain may see them.
@@ -117,6 +125,9 @@ impl Ledger {
 
     /// A read-only connection.
     pub(crate) fn connect(&self) -> Result<Connection> {
+        if let Some(writer) = &self.writer {
+            writer.flush();
+        }
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;

@@ -19,10 +19,15 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, EmptyRelation, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -51,6 +56,8 @@ pub(crate) struct Engine {
     runtime: Arc<RuntimeEnv>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     type_planner: Arc<dyn TypePlanner>,
+    rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     workers: Workers,
 }
 
@@ -67,6 +74,8 @@ impl Engine {
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
             expr_planners: std::iter::once(Arc::new(dialect::Operators) as _).chain(functions::planners()).collect(),
             type_planner: Arc::new(system::PgTypePlanner),
+            rules: optimizer_rules(),
+            physical_rules: PhysicalOptimizer::new().rules,
             workers: Workers::start()?,
         })
     }
@@ -98,10 +107,20 @@ impl Engine {
             .with_expr_planners(self.expr_planners.clone())
             .with_type_planner(Arc::clone(&self.type_planner))
             .with_aggregate_functions(self.functions.for_the_optimiser())
+            .with_optimizer_rules(self.rules.clone())
+            .with_physical_optimizer_rules(self.physical_rules.clone())
             .build();
         state.mark_start_execution();
         state
     }
+}
+
+/// The engine's, and ours behind its first simplification.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |at| at + 1);
+    rules.insert(simplified, Arc::new(dialect::DatesAsDates));
+    rules
 }
 
 /// What the planner can find.
@@ -127,7 +146,7 @@ impl ContextProvider for Names<'_> {
                 let context =
                     SimplifyContext::builder().with_current_time().with_config_options(Arc::clone(self.state.config_options())).build();
                 let simplifier = ExprSimplifier::new(context);
-                let args = args.into_iter().map(|arg| simplifier.simplify(arg)).collect::<EngineResult<Vec<_>>>()?;
+                let args = args.into_iter().map(|arg| simplifier.simplify(arg).map(in_nanoseconds)).collect::<EngineResult<Vec<_>>>()?;
                 Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
             }
             None => plan_err!("Invalid function '{name}'"),
@@ -185,6 +204,17 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_names()
+    }
+}
+
+/// A moment as the engine's table functions take it.
+fn in_nanoseconds(arg: Expr) -> Expr {
+    match arg {
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata) => match moment.checked_mul(1_000) {
+            Some(fine) => Expr::Literal(ScalarValue::TimestampNanosecond(Some(fine), zone), metadata),
+            None => Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata),
+        },
+        other => other,
     }
 }
 
@@ -275,8 +305,13 @@ impl Drafted {
     /// The physical plan, every scan of which is counted and speaks of its product only.
     pub(crate) async fn plan(self) -> Result<Planned> {
         let Self { plan, state, governed, .. } = self;
-        let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
-        let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
+        let physical = match deep(|| one_row(&plan, &state)).map_err(fault_of)? {
+            Some(physical) => physical,
+            None => {
+                let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
+                Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?
+            }
+        };
         let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
         let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
         let schema = governed.names.call(&physical.schema());
@@ -284,12 +319,39 @@ impl Drafted {
     }
 }
 
+/// The physical plan of one row of values, `SELECT 1`: there is nothing in it to optimise, and looking for it takes longer than all the rest.
+fn one_row(plan: &LogicalPlan, state: &SessionState) -> EngineResult<Option<Arc<dyn ExecutionPlan>>> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema }) = projection.input.as_ref() else { return Ok(None) };
+    let asks = |expr: &Expr| {
+        let query = |expr: &Expr| matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_));
+        expr.exists(|expr| Ok(query(expr) || matches!(expr, Expr::OuterReferenceColumn(..))))
+    };
+    for expr in &projection.expr {
+        if asks(expr)? {
+            return Ok(None);
+        }
+    }
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::clone(schema))
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_query_execution_start_time(state.execution_props().query_execution_start_time);
+    let simplifier = ExprSimplifier::new(context.build());
+    let named = projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| {
+        let value = simplifier.simplify(simplifier.coerce(expr.clone().unalias_nested().data, schema)?)?;
+        Ok((state.create_physical_expr(value, schema)?, field.name().clone()))
+    });
+    let row = Arc::new(PlaceholderRowExec::new(Arc::clone(schema.inner())));
+    Ok(Some(Arc::new(ProjectionExec::try_new(named.collect::<EngineResult<Vec<_>>>()?, row)?)))
+}
+
 /// Lets others, and a cancel, in between the batches of what makes many of one. Scans do so by themselves; a join of joins can work for
 /// hours on one batch of theirs.
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         let multiplies = node.children().len() > 1 || node.is::<UnnestExec>();
-        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(paced(node)?)) as _) } else { Transformed::no(node) })
+        let node = paced(node)?;
+        Ok(Transformed::yes(if multiplies { Arc::new(CooperativeExec::new(node)) as _ } else { node }))
     });
     plan.map(|plan| plan.data)
 }

@@ -128,8 +128,8 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
     let whose = Whose::of(principal, READERS);
     let ledger = match &whose {
-        Whose::All => Ledger::at(journal.path()),
-        Whose::Domain(domain) => Ledger::at(journal.path()).seen_from(domain),
+        Whose::All => Ledger::of(journal),
+        Whose::Domain(domain) => Ledger::of(journal).seen_from(domain),
     };
     match name {
         "usage" => {

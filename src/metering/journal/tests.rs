@@ -123,7 +123,31 @@ async fn beginning_a_query_writes_nothing_and_a_query_without_ports_is_in_the_le
     let account = journal.begin(start()).expect("begins");
     assert_eq!(settled(folder.path()), []);
     account.settle(Outcome::Failed, Some("22012"), 0).await.expect("settles");
-    assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 0)] if outcome == "failed"));
+    until(|| matches!(settled(folder.path()).as_slice(), [(_, outcome, 0)] if outcome == "failed")).await;
+}
+
+#[tokio::test]
+async fn who_owes_nothing_waits_for_no_flush_and_who_reads_the_ledger_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let elsewhere = Connection::open(folder.path().join(FILE)).expect("opens");
+    elsewhere.execute_batch("BEGIN IMMEDIATE").expect("nobody else can write");
+    let free = journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1);
+    tokio::time::timeout(Duration::from_secs(1), free).await.expect("at once").expect("settles");
+    let judged = journal.begin(start()).expect("begins");
+    judged.decided(decision("because".into()));
+    let reading = journal.begin(start()).expect("begins");
+    reading.meter(&port("a"), "1.0.0", "7");
+    let (judged, reading) = (judged.settle(Outcome::Completed, None, 1), reading.settle(Outcome::Completed, None, 1));
+    let mut both = std::pin::pin!(futures::future::join(judged, reading));
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut both).await.is_err(), "these are to be on disk");
+    elsewhere.execute_batch("ROLLBACK").expect("others can write");
+    let (judged, reading) = both.await;
+    assert!(judged.is_ok() && reading.is_ok());
+    journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1).await.expect("settles");
+    let ledger = crate::metering::ledger::Ledger::of(&journal);
+    let count = move || ledger.connect().expect("opens").query_row("SELECT count(*) FROM queries", [], |row| row.get(0));
+    assert_eq!(tokio::task::spawn_blocking(count).await.expect("runs"), Ok(4_i64), "readers see all that ended before");
 }
 
 #[tokio::test]
@@ -305,7 +329,8 @@ async fn decisions_are_durable_with_the_settlement_that_follows() {
     let folder = tempfile::tempdir().expect("folder");
     let journal = open(folder.path());
     let account = journal.begin(start()).expect("begins");
-    journal.decisions(vec![decision("because".into()), decision("also".into())]);
+    account.decided(decision("because".into()));
+    account.decided(decision("also".into()));
     account.settle(Outcome::Completed, None, 0).await.expect("settles");
     let copy = as_after_a_kill(folder.path());
     assert_eq!(one_text(copy.path(), "SELECT group_concat(reasons) FROM decisions"), r#"["because"],["also"]"#);

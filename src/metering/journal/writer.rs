@@ -43,8 +43,8 @@ impl Batch {
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
     fn urgent(&self) -> bool {
-        let calm = self.settlements.is_empty() && self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
-        !calm || self.decisions.len() + self.late.len() >= MAX_BATCH
+        let calm = self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
+        !calm || self.settlements.len() + self.decisions.len() + self.late.len() >= MAX_BATCH
     }
 
     fn take(&mut self, entry: Entry) {
@@ -56,6 +56,7 @@ impl Batch {
             Entry::Late(settlement) => self.late.push(*settlement),
             Entry::Decisions(records) => self.decisions.extend(records),
             Entry::Progress => self.progress_asked = true,
+            Entry::Flush(done) => self.waiters.push(done),
             Entry::Close(done) => {
                 if let Some(Some(earlier)) = self.close.replace(done) {
                     self.waiters.push(earlier);
@@ -110,8 +111,8 @@ impl Writer {
     }
 
     /// Waits until somebody waits, or for the next sweep, then takes whatever else is there: what queued up while the last transaction was
-    /// being flushed goes into this one together. Decisions alone are in no hurry: the end of their query follows them, and two flushes
-    /// for one query would make its reader wait for both.
+    /// being flushed goes into this one together. What nobody waits for is in no hurry, decisions least of all: the end of their query follows
+    /// them, and two flushes for one query would make its reader wait for both.
     fn collect(&mut self) -> Batch {
         let mut batch = Batch::default();
         while !batch.urgent() {
@@ -232,7 +233,7 @@ impl Writer {
         while let Ok(entry) = self.inbox.recv() {
             self.link.queued.fetch_sub(1, Ordering::Relaxed);
             match entry {
-                Entry::Settle(_, Some(waiter)) => {
+                Entry::Settle(_, Some(waiter)) | Entry::Flush(waiter) => {
                     let _ = waiter.send(Settled::Lost);
                 }
                 Entry::Close(done) => {
