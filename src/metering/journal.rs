@@ -168,7 +168,7 @@ enum Health {
 
 /// One thing for the writer to do.
 enum Entry {
-    Settle(Box<Settlement>, Option<oneshot::Sender<Settled>>),
+    Settle(Box<Settlement>, oneshot::Sender<Settled>),
     Late(Box<Settlement>),
     Decisions(Vec<DecisionRecord>),
     Progress,
@@ -185,6 +185,8 @@ pub(super) struct Link {
     numbers: AtomicU64,
     progress_asked: AtomicBool,
     running: Mutex<HashMap<u64, Weak<QueryState>>>,
+    /// Settlements that nobody waits for. The writer takes them when it is awake anyway.
+    quiet: Mutex<Vec<Settlement>>,
     purses: Purses,
 }
 
@@ -198,6 +200,7 @@ impl Link {
             numbers: AtomicU64::new(0),
             progress_asked: AtomicBool::new(false),
             running: Mutex::default(),
+            quiet: Mutex::default(),
             purses,
         }
     }
@@ -223,7 +226,25 @@ impl Link {
     }
 
     pub(super) fn settle(&self, settlement: Settlement, waiter: Option<oneshot::Sender<Settled>>) {
+        let Some(waiter) = waiter else { return self.settle_quietly(settlement) };
         self.send(Entry::Settle(Box::new(settlement), waiter));
+    }
+
+    fn settle_quietly(&self, settlement: Settlement) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let mut quiet = self.quiet.lock();
+        quiet.push(settlement);
+        let many = quiet.len() >= writer::MAX_BATCH;
+        drop(quiet);
+        if many {
+            self.ask_for_progress();
+        }
+    }
+
+    fn take_quiet(&self) -> Vec<Settlement> {
+        let quiet = std::mem::take(&mut *self.quiet.lock());
+        self.queued.fetch_sub(quiet.len(), Ordering::Relaxed);
+        quiet
     }
 
     pub(super) fn decisions(&self, records: Vec<DecisionRecord>) {

@@ -17,7 +17,7 @@ use super::{DecisionRecord, Entry, Health, Link, MAX_QUEUED, Settled};
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// Entries of one transaction.
-const MAX_BATCH: usize = 1024;
+pub(super) const MAX_BATCH: usize = 1024;
 
 /// How long the first of a batch waits for the others that came with it last time. Whoever is answered asks again at once: without this
 /// the first to come back would be flushed alone and the rest wait for two flushes instead of one.
@@ -27,6 +27,8 @@ const GATHER: Duration = Duration::from_millis(1);
 #[derive(Default)]
 struct Batch {
     settlements: Vec<Settlement>,
+    /// Of those that wait for no answer.
+    quiet: Vec<Settlement>,
     late: Vec<Settlement>,
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
@@ -38,20 +40,20 @@ struct Batch {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        self.settlements.is_empty() && self.late.is_empty() && self.decisions.is_empty() && self.progress.is_empty()
+        [&self.settlements, &self.quiet, &self.late, &self.progress].into_iter().all(Vec::is_empty) && self.decisions.is_empty()
     }
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
     fn urgent(&self) -> bool {
         let calm = self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
-        !calm || self.settlements.len() + self.decisions.len() + self.late.len() >= MAX_BATCH
+        !calm || self.decisions.len() + self.late.len() >= MAX_BATCH
     }
 
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Settle(settlement, waiter) => {
                 self.settlements.push(*settlement);
-                self.waiters.extend(waiter);
+                self.waiters.push(waiter);
             }
             Entry::Late(settlement) => self.late.push(*settlement),
             Entry::Decisions(records) => self.decisions.extend(records),
@@ -99,6 +101,7 @@ impl Writer {
             } else {
                 self.sweep(&mut batch);
             }
+            batch.quiet = self.link.take_quiet();
             let closing = batch.close.take();
             self.commit(batch);
             if self.link.health() == Health::Broken {
@@ -186,7 +189,7 @@ impl Writer {
         let result = self.store.write(|entries| {
             batch.decisions.iter().try_for_each(|decision| entries.decision(decision))?;
             batch.progress.iter().try_for_each(|settlement| entries.progress(settlement))?;
-            batch.settlements.iter().try_for_each(|settlement| entries.settle(settlement))?;
+            batch.settlements.iter().chain(&batch.quiet).try_for_each(|settlement| entries.settle(settlement))?;
             batch.late.iter().try_for_each(|settlement| entries.late(settlement))
         });
         match result {
@@ -233,7 +236,7 @@ impl Writer {
         while let Ok(entry) = self.inbox.recv() {
             self.link.queued.fetch_sub(1, Ordering::Relaxed);
             match entry {
-                Entry::Settle(_, Some(waiter)) | Entry::Flush(waiter) => {
+                Entry::Settle(_, waiter) | Entry::Flush(waiter) => {
                     let _ = waiter.send(Settled::Lost);
                 }
                 Entry::Close(done) => {
@@ -242,7 +245,7 @@ impl Writer {
                     }
                     return;
                 }
-                Entry::Settle(_, None) | Entry::Late(_) | Entry::Decisions(_) | Entry::Progress => {}
+                Entry::Late(_) | Entry::Decisions(_) | Entry::Progress => {}
             }
         }
     }
@@ -267,6 +270,7 @@ impl Writer {
 
 fn merged(mut earlier: Batch, mut later: Batch) -> Batch {
     earlier.settlements.append(&mut later.settlements);
+    earlier.quiet.append(&mut later.quiet);
     earlier.late.append(&mut later.late);
     earlier.decisions.append(&mut later.decisions);
     earlier.progress.append(&mut later.progress);
