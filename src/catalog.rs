@@ -12,6 +12,7 @@ mod manifest;
 mod mesh;
 mod names;
 mod ports;
+mod prices;
 mod read;
 mod rules;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use sha2::{Digest, Sha256};
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
 pub use live::{Catalog, CredentialCheck};
+pub use prices::{Price, Tier};
 pub(crate) use values::duration;
 
 /// The catalog at one moment. Immutable.
@@ -97,8 +99,8 @@ pub struct Mesh {
     pub name: String,
     /// ISO 4217 code of every amount.
     pub currency: String,
-    /// Prices, oldest first.
-    pub prices: Vec<Price>,
+    /// Prices, in the order of the file.
+    pub prices: Vec<Arc<Price>>,
     /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
     pub classifications: BTreeMap<String, ClassificationRule>,
     /// The pattern that column names of published products hold to.
@@ -120,23 +122,6 @@ impl Mesh {
             label = label.rsplit_once('.')?.0;
         }
     }
-}
-
-/// A price with its validity.
-#[derive(Debug, Clone)]
-pub struct Price {
-    /// Its id, recorded with each usage.
-    pub id: String,
-    /// First day (UTC) on which it holds.
-    pub from: chrono::NaiveDate,
-    /// Amount per TiB (2^40 bytes) scanned.
-    pub per_tib: Decimal,
-    /// Bytes are rounded up to a multiple of this.
-    pub round_to: u64,
-    /// At least so many bytes are charged per (query, product) that read anything.
-    pub minimum_per_query: u64,
-    /// Whether failed, cancelled and crashed queries are charged.
-    pub charge_failed: bool,
 }
 
 /// What a classification asks for.

@@ -41,7 +41,7 @@ enum Command {
         config: Option<PathBuf>,
         /// Such as 2026-11; without one the current month (UTC)
         #[arg(long)]
-        month: Option<report::Month>,
+        month: Option<crate::metering::Month>,
         /// What a line is about
         #[arg(long, value_enum, default_value = "domain")]
         by: report::By,

@@ -8,6 +8,7 @@ mod budget;
 pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
+mod month;
 mod price;
 mod scan;
 
@@ -16,13 +17,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Budget, Price};
+use crate::catalog::Budget;
 use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
 pub(crate) use budget::units;
 pub use journal::Journal;
-pub use price::{COST_SCALE, Cost, price_at};
+pub use month::Month;
+pub use price::{COST_SCALE, Cost, PriceList};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
 
 /// Which door a query came through.
@@ -103,8 +105,8 @@ pub struct QueryStart {
     pub statement: Option<String>,
     /// How long it waited for admission, in milliseconds.
     pub queued_ms: u64,
-    /// The price in force at `started_at`, and the mesh's currency.
-    pub price: Option<(Price, String)>,
+    /// What its products cost at `started_at`.
+    pub prices: PriceList,
     /// Bytes that all its scans together may read.
     pub max_scan_bytes: Option<u64>,
     /// What its domain may spend in a month.

@@ -4,18 +4,17 @@ mod render;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::str::FromStr;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
-use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use chrono::Utc;
 use clap::ValueEnum;
 use rusqlite::types::Value;
 
 use crate::error::{ErrorKind, Fault, Result};
-use crate::metering::Cost;
 use crate::metering::focus::{self, Version};
 use crate::metering::ledger::{Column, Kind, Ledger, column, maybe};
+use crate::metering::{Cost, Month};
 
 /// What a line of the report is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -43,41 +42,6 @@ pub enum Format {
     /// FOCUS 1.4, the same
     #[value(name = "focus-1.4")]
     Focus14,
-}
-
-/// A month, written `2026-11`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Month(NaiveDate);
-
-impl Month {
-    /// The month that a moment (UTC) lies in.
-    pub fn of(at: DateTime<Utc>) -> Self {
-        at.format("%Y-%m").to_string().parse().unwrap_or(Self(NaiveDate::MIN))
-    }
-
-    /// The first microsecond of this month and of the next.
-    fn bounds(self) -> (i64, i64) {
-        let micros = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
-        let next = self.0.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
-        (micros(self.0), micros(next))
-    }
-}
-
-impl FromStr for Month {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let well_formed =
-            text.len() == 7 && text.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() });
-        let day = well_formed.then(|| format!("{text}-01").parse().ok()).flatten();
-        day.map(Self).ok_or_else(|| format!("`{text}` is not a month: write it as 2026-11"))
-    }
-}
-
-impl std::fmt::Display for Month {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.format("%Y-%m").fmt(f)
-    }
 }
 
 /// Writes the report of a month, the current one (UTC) where none is given. `mesh` gives the mesh's name, where a format asks for it.
@@ -172,18 +136,15 @@ fn journal(state: &Path) -> Result<Ledger> {
 }
 
 fn focus(state: &Path, month: Month, version: Version, mesh: &str) -> Result<RecordBatch> {
-    let (from, to) = month.bounds();
-    let values = [Value::Integer(from), Value::Integer(to)];
-    focus::cost_and_usage(&journal(state)?, version, mesh, "started_at >= ?1 AND started_at < ?2", &values)
+    focus::cost_and_usage(&journal(state)?, version, mesh, "month = ?1", &[Value::Text(month.to_string())])
 }
 
 fn figures(ledger: &Ledger, month: Month, keys: &str, group: &str) -> Result<Vec<Line>> {
     let sql = format!(
         "SELECT {keys}, count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), currency
-         FROM usage WHERE started_at >= ?1 AND started_at < ?2 {group}"
+         FROM usage WHERE month = ?1 {group}"
     );
-    let (from, to) = month.bounds();
-    let batch = ledger.all(COLUMNS, &sql, &[Value::Integer(from), Value::Integer(to)])?;
+    let batch = ledger.all(COLUMNS, &sql, &[Value::Text(month.to_string())])?;
     let mut lines = lines_of(&batch);
     lines.sort_by(|a, b| (&a.currency, b.cost, b.bytes_scanned, &a.keys).cmp(&(&b.currency, a.cost, a.bytes_scanned, &b.keys)));
     Ok(lines)

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimeUnit, i256};
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime};
 use rusqlite::types::Value;
 
+use super::Month;
 use super::ledger::{Column, Kind, Ledger, column, maybe};
 use super::price::COST_SCALE;
 use crate::error::{Fault, Result};
@@ -53,8 +54,8 @@ const COLUMNS: &[(&str, Source)] = &[
     ("BillingAccountId", Source::Mesh),
     ("BillingAccountName", Source::Mesh),
     ("BillingCurrency", Source::Text(|row| row.currency.clone())),
-    ("BillingPeriodEnd", Source::Day(|row| row.month()?.checked_add_months(Months::new(1)))),
-    ("BillingPeriodStart", Source::Day(Row::month)),
+    ("BillingPeriodEnd", Source::Day(|row| Some(row.month.next().first_day()))),
+    ("BillingPeriodStart", Source::Day(|row| Some(row.month.first_day()))),
     ("ChargeCategory", Source::Fixed("Usage")),
     ("ChargeClass", Source::Null),
     ("ChargeDescription", Source::Text(|row| format!("Bytes scanned of {} by {}", row.product(), row.consumer))),
@@ -126,6 +127,8 @@ pub(crate) fn schema(version: Version) -> SchemaRef {
 
 /// What happened on one day under one price.
 struct Row {
+    /// Whose bill it is on.
+    month: Month,
     day: NaiveDate,
     consumer: String,
     cost_center: Option<String>,
@@ -145,10 +148,6 @@ struct Row {
 impl Row {
     fn product(&self) -> String {
         format!("{}.{}", self.producer, self.product)
-    }
-
-    fn month(&self) -> Option<NaiveDate> {
-        self.day.with_day(1)
     }
 
     /// Tebibytes, in units of 10^-24.
@@ -180,6 +179,7 @@ const READ: &[Column] = &[
     column("queries", Kind::Int, ""),
     column("bytes", Kind::Int, ""),
     column("cost", Kind::Cost, ""),
+    column("month", Kind::Text, ""),
 ];
 
 /// The dataset over the usage for which `condition` holds, in which `values` are `?1`, `?2`, …
@@ -187,9 +187,9 @@ pub(crate) fn cost_and_usage(ledger: &Ledger, version: Version, mesh: &str, cond
     const DAY: &str = "started_at - started_at % 86400000000";
     let sql = format!(
         "SELECT {DAY}, consumer_domain, cost_center, producer_domain, product, port, price_id, unit_price, currency,
-             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest)
+             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), month
          FROM usage WHERE ({condition}) AND price_id IS NOT NULL AND currency IS NOT NULL
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 4, 5, 6, 7"
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, month ORDER BY 1, 2, 4, 5, 6, 7"
     );
     let rows = rows(&ledger.all(READ, &sql, values)?);
     let columns = COLUMNS.iter().map(|(_, from)| from.array(&rows, mesh)).collect::<Result<Vec<_>>>()?;
@@ -202,11 +202,12 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     let decimals = |at: usize| -> Vec<i128> { batch.column(at).as_primitive::<Decimal128Type>().values().to_vec() };
     let counts = |at: usize| -> Vec<i64> { batch.column(at).as_primitive::<Int64Type>().values().to_vec() };
     let days = batch.column(0).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values().to_vec();
-    let [consumers, centers, producers, products, ports, ids, currencies] = [1, 2, 3, 4, 5, 6, 8].map(texts);
+    let [consumers, centers, producers, products, ports, ids, currencies, months] = [1, 2, 3, 4, 5, 6, 8, 12].map(texts);
     let (prices, queries, bytes, costs) = (decimals(7), counts(9), counts(10), decimals(11));
     let row = |at: usize| {
         let text = |texts: &[Option<String>]| texts.get(at).cloned().flatten();
         Some(Row {
+            month: text(&months)?.parse().ok()?,
             day: DateTime::from_timestamp_micros(*days.get(at)?)?.date_naive(),
             consumer: text(&consumers)?,
             cost_center: text(&centers),

@@ -7,6 +7,7 @@
 //!
 //! Reading is elsewhere (`ledger`), over connections of its own.
 
+mod entries;
 mod record;
 mod schema;
 mod writer;
@@ -24,12 +25,13 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::account::{Account, QueryState};
-use super::budget::{Purses, month_of};
-use super::{DecisionRecord, QueryStart};
+use super::budget::{Held, Purses};
+use super::{DecisionRecord, Month, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
 
 pub(super) use record::{PortRecord, Settlement};
+pub(super) use schema::VERSION;
 
 /// Progress of a port is made durable whenever so many more bytes were read.
 pub(super) const PROGRESS_BYTES: u64 = 64 << 20;
@@ -61,7 +63,7 @@ impl Journal {
     /// Starts the writer.
     fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
-        let spent = store.spent_since(month_of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
+        let spent = store.spent_in(Month::of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
         let link = Arc::new(Link::new(queue, clock, Purses::new(spent)));
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
@@ -162,8 +164,8 @@ enum Health {
 
 /// One thing for the writer to do.
 enum Entry {
-    Settle(Box<Settlement>, Option<oneshot::Sender<Settled>>),
-    Late(Box<Settlement>),
+    Settle(Box<Settlement>, Option<Held>, Option<oneshot::Sender<Settled>>),
+    Late(Box<Settlement>, Option<Held>),
     Decisions(Vec<DecisionRecord>),
     Progress,
     Close(Option<oneshot::Sender<Settled>>),
@@ -215,12 +217,15 @@ impl Link {
         self.running.lock().remove(&number);
     }
 
-    pub(super) fn settle(&self, settlement: Settlement, waiter: Option<oneshot::Sender<Settled>>) {
-        self.send(Entry::Settle(Box::new(settlement), waiter));
+    pub(super) fn settle(&self, settlement: Settlement, held: Option<Held>, waiter: Option<oneshot::Sender<Settled>>) {
+        self.send(Entry::Settle(Box::new(settlement), held, waiter));
     }
 
-    pub(super) fn late(&self, settlement: Settlement) {
-        self.send(Entry::Late(Box::new(settlement)));
+    /// What was read after the settlement, which may be nothing.
+    pub(super) fn late(&self, settlement: Settlement, held: Option<Held>) {
+        if settlement.has_read() || held.is_some() {
+            self.send(Entry::Late(Box::new(settlement), held));
+        }
     }
 
     /// Wakes the writer to record progress, once however many ask.

@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::journal::FILE;
+use super::journal::{FILE, VERSION};
 use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
@@ -120,6 +120,11 @@ impl Ledger {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(cannot_read)?;
+        if version != VERSION {
+            return Err(Fault::new(ErrorKind::Storage, "the usage journal was written by another version of meshgate")
+                .with_hint("A gateway of this version brings an older journal up to date when it starts."));
+        }
         if let Some(domain) = &self.reader {
             coarse::round_up(&connection, domain).map_err(cannot_read)?;
         }

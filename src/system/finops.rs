@@ -17,7 +17,7 @@ use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
-use crate::metering::{Journal, focus, units};
+use crate::metering::{Journal, Month, focus, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
@@ -29,7 +29,6 @@ const FOCUS: focus::Version = focus::Version::V1_4;
 
 const GATEWAY: &str = "(SELECT gateway_id FROM gateway)";
 const USAGE_ID: &str = "(SELECT gateway_id FROM gateway) || '-' || boot || '-' || seq";
-const MONTH: &str = "strftime('%Y-%m', started_at / 1000000, 'unixepoch')";
 
 const USAGE: &[Column] = &[
     column("usage_id", Kind::Text, USAGE_ID),
@@ -58,6 +57,9 @@ const USAGE: &[Column] = &[
     maybe("unit_price", Kind::Price, "unit_price"),
     maybe("currency", Kind::Text, "currency"),
     column("cost", Kind::Cost, "cost_micros, cost_rest"),
+    column("month", Kind::Text, "month"),
+    maybe("bytes_charged", Kind::Int, "bytes_charged"),
+    maybe("volume_before", Kind::Int, "volume_before"),
 ];
 
 const QUERIES: &[Column] = &[
@@ -90,7 +92,7 @@ const QUERIES: &[Column] = &[
 ];
 
 const MONTHLY: &[Column] = &[
-    column("month", Kind::Text, MONTH),
+    column("month", Kind::Text, "month"),
     column("consumer_domain", Kind::Text, "consumer_domain"),
     maybe("cost_center", Kind::Text, "cost_center"),
     column("producer_domain", Kind::Text, "producer_domain"),
@@ -151,7 +153,7 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         }
         "budgets" => {
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
-            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &journal.now().format("%Y-%m").to_string()))
+            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &Month::of(journal.now()).to_string()))
         }
         _ => None,
     }
@@ -216,13 +218,10 @@ fn budget_schema() -> SchemaRef {
 
 /// Each domain's budget against what it has spent this month. Spending in another currency than the mesh's does not count.
 fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> Result<RecordBatch> {
-    let sql = format!(
-        "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
-         WHERE started_at >= ?1 AND {MONTH} = ?2 AND currency = ?3 GROUP BY consumer_domain"
-    );
-    let first = month_start(month).unwrap_or_default();
-    let values = [Value::Integer(first), Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
-    let spent = spending(&ledger.all(SPENT, &sql, &values)?);
+    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
+         WHERE month = ?1 AND currency = ?2 GROUP BY consumer_domain";
+    let values = [Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
+    let spent = spending(&ledger.all(SPENT, sql, &values)?);
 
     let (mut domains, mut months, mut actions) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let amount = || Decimal128Builder::new().with_data_type(Kind::Cost.data_type());
@@ -257,12 +256,6 @@ fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
     use arrow::datatypes::Decimal128Type;
     let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
     domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
-}
-
-/// The first microsecond of a month written `2026-11`.
-fn month_start(month: &str) -> Option<i64> {
-    let day: chrono::NaiveDate = format!("{month}-01").parse().ok()?;
-    Some(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
 }
 
 #[cfg(test)]

@@ -18,14 +18,8 @@ fn port(product: &str) -> PortId {
 
 /// A query of `marketing`, which may spend `monthly`.
 fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> QueryStart {
-    let price = Price {
-        id: "p".into(),
-        from: journal.now().date_naive(),
-        per_tib: PER_TIB.into(),
-        round_to: 10,
-        minimum_per_query: minimum,
-        charge_failed,
-    };
+    let price =
+        Price { round_to: 10, minimum_per_query: minimum, charge_failed, ..Price::flat("p", journal.now().date_naive(), PER_TIB.into()) };
     QueryStart {
         query_id: QueryId::generate(),
         started_at: journal.now(),
@@ -38,7 +32,7 @@ fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> 
         statement_digest: String::new(),
         statement: None,
         queued_ms: 0,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], block: true }),
     }

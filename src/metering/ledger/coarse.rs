@@ -11,7 +11,8 @@ use crate::id::DomainName;
 /// A view in front of the ledger's rows, under their own name, for this connection alone.
 ///
 /// A row is told exactly where the reader's domain owns the product, or where the audit has it that no row was filtered. What the audit does
-/// not have is rounded. A cost is that of the rounded bytes, up to a millionth.
+/// not have is rounded. A cost is that of the rounded bytes, up to a millionth. Where cost depends on the month's volume it tells of all that the
+/// domain read under that price, so it is told at the price without tiers and allowance, rounded the same way, and the volume is not told.
 const VIEW: &str = "
     CREATE TEMP TABLE reader (domain TEXT NOT NULL);
     CREATE TEMP VIEW usage AS
@@ -23,15 +24,16 @@ const VIEW: &str = "
         iif(filtered, requests, storage_requests) AS storage_requests,
         rows_returned, outcome, price_id, unit_price, currency,
         iif(filtered, iif(owed, CAST(ceiling_of AS INTEGER) + 1, 0), cost_micros) AS cost_micros,
-        iif(filtered, 0, cost_rest) AS cost_rest
+        iif(filtered, 0, cost_rest) AS cost_rest,
+        month, iif(filtered, scanned, bytes_charged) AS bytes_charged, NULL AS volume_before
     FROM (
         SELECT *, coalesce(CAST(unit_price AS REAL), 0.0) * scanned / 1099511.627776 AS ceiling_of,
             unit_price IS NOT NULL AND (outcome = 'completed' OR cost_micros + cost_rest > 0) AS owed
         FROM (
             SELECT *,
-                producer_domain <> (SELECT domain FROM reader) AND coalesce((
+                producer_domain <> (SELECT domain FROM reader) AND (volume_before IS NOT NULL OR coalesce((
                     SELECT max(d.row_filters <> '[]' OR NOT d.permitted) FROM main.decisions d
-                    WHERE d.query_id = u.query_id AND d.product = u.producer_domain || '.' || u.product), 1) AS filtered,
+                    WHERE d.query_id = u.query_id AND d.product = u.producer_domain || '.' || u.product), 1)) AS filtered,
                 (WITH RECURSIVE p (b) AS (VALUES (1048576) UNION ALL SELECT b * 2 FROM p WHERE b < u.bytes_from_storage + u.bytes_from_cache)
                     SELECT max(b) FROM p) AS scanned,
                 (WITH RECURSIVE p (b) AS (VALUES (1048576) UNION ALL SELECT b * 2 FROM p WHERE b < u.bytes_metadata)

@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{DecisionRecord, Outcome, Protocol, QueryStart, ReadKind};
+use crate::metering::{DecisionRecord, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -55,14 +55,7 @@ async fn query(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]) {
 }
 
 async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)], filters: &[&str]) {
-    let price = Price {
-        id: "standard".into(),
-        from: journal.now().date_naive(),
-        per_tib: "1024".parse().expect("decimal"),
-        round_to: 1,
-        minimum_per_query: 0,
-        charge_failed: true,
-    };
+    let price = Price::flat("standard", journal.now().date_naive(), "1024".parse().expect("decimal"));
     let start = QueryStart {
         query_id: QueryId::generate(),
         started_at: journal.now(),
@@ -75,7 +68,7 @@ async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64
         statement_digest: "d1".into(),
         statement: None,
         queued_ms: 3,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
     };
