@@ -99,6 +99,8 @@ pub struct Mesh {
     pub name: String,
     /// ISO 4217 code of every amount.
     pub currency: String,
+    /// What monthly statements are for.
+    pub billing: Billing,
     /// Prices, in the order of the file.
     pub prices: Vec<Arc<Price>>,
     /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
@@ -120,6 +122,26 @@ impl Mesh {
                 return Some((known, rule));
             }
             label = label.rsplit_once('.')?.0;
+        }
+    }
+}
+
+/// What monthly statements are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Billing {
+    /// For information: nobody pays.
+    #[default]
+    Showback,
+    /// For booking: each line debits the consumer's cost centre and credits the producer's.
+    Chargeback,
+}
+
+impl Billing {
+    /// As `mesh.yaml` and statements write it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Showback => "showback",
+            Self::Chargeback => "chargeback",
         }
     }
 }

@@ -5,12 +5,17 @@
 
 mod account;
 mod budget;
+mod close;
+mod correct;
 pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
 mod month;
 mod price;
+pub mod report;
 mod scan;
+mod sheet;
+pub mod statement;
 
 use std::collections::BTreeMap;
 
@@ -22,10 +27,13 @@ use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
 pub(crate) use budget::units;
+pub use close::{Closed, Terms, close};
+pub use correct::{Booked, Correction, correct};
 pub use journal::Journal;
 pub use month::Month;
 pub use price::{COST_SCALE, Cost, PriceList};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
+pub use sheet::{Cell, Sheet};
 
 /// Which door a query came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

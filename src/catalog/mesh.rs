@@ -6,17 +6,20 @@ use crate::policy::Mask;
 
 use super::read::{Fields, Report, Value, envelope};
 use super::yaml::Node;
-use super::{ClassificationRule, ColumnType, Mesh, RequiredColumn, prices, values};
+use super::{Billing, ClassificationRule, ColumnType, Mesh, RequiredColumn, prices, values};
+
+const BILLING: [(&str, Billing); 2] = [("showback", Billing::Showback), ("chargeback", Billing::Chargeback)];
 
 /// Reads `mesh.yaml`. `None` where it cannot be used; the report says why.
 pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
     let (metadata, spec) = envelope(root, "Mesh", report)?;
     let name = metadata.fields(&["name"], report).and_then(|fields| fields.require("name", report)?.filled(report)).map(str::to_owned);
-    let known = ["currency", "prices", "classifications", "naming", "requiredColumns", "regions"];
+    let known = ["currency", "billing", "prices", "classifications", "naming", "requiredColumns", "regions"];
     let spec = spec.fields(&known, report)?;
     let mesh = Mesh {
         name: name.unwrap_or_default(),
         currency: currency(&spec, report),
+        billing: spec.get("billing").and_then(|value| value.word(&BILLING, report)).unwrap_or_default(),
         prices: spec.get("prices").map(|value| prices::read(value, report)).unwrap_or_default(),
         classifications: spec.get("classifications").map(|value| classifications(value, report)).unwrap_or_default(),
         column_pattern: spec.get("naming").and_then(|value| naming(value, report)),

@@ -7,6 +7,7 @@
 //!
 //! Reading is elsewhere (`ledger`), over connections of its own.
 
+mod books;
 mod entries;
 mod record;
 mod schema;
@@ -30,6 +31,7 @@ use super::{DecisionRecord, Month, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
 
+pub(super) use books::Books;
 pub(super) use record::{PortRecord, Settlement};
 pub(super) use schema::VERSION;
 

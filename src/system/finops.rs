@@ -4,6 +4,8 @@
 //! or the producer, whole queries and budgets only where it is the consumer, because a query's total says something about what else it read.
 //! What they read of another domain's product with its rows filtered is rounded up (`metering::ledger`): bytes would weigh hidden rows.
 
+mod books;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
@@ -22,7 +24,7 @@ use crate::metering::{Journal, Month, focus, units};
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 5] = ["budgets", "focus", "monthly_costs", "queries", "usage"];
+const NAMES: [&str; 8] = ["budgets", "entries", "focus", "monthly_costs", "queries", "statement_lines", "statements", "usage"];
 
 /// The version of `finops.focus`.
 const FOCUS: focus::Version = focus::Version::V1_4;
@@ -98,7 +100,7 @@ const MONTHLY: &[Column] = &[
     column("producer_domain", Kind::Text, "producer_domain"),
     column("product", Kind::Text, "product"),
     column("queries", Kind::Int, "count(DISTINCT query_id)"),
-    column("bytes_scanned", Kind::Int, "sum(bytes_from_storage + bytes_from_cache)"),
+    column("bytes_scanned", Kind::Int, "sum(bytes_scanned)"),
     column("cost", Kind::Cost, "sum(cost_micros), sum(cost_rest)"),
     maybe("currency", Kind::Text, "currency"),
 ];
@@ -118,6 +120,9 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "monthly_costs" => Some(schema_of(MONTHLY)),
         "budgets" => Some(budget_schema()),
         "focus" => Some(focus::schema(FOCUS)),
+        "entries" => Some(schema_of(books::ENTRIES)),
+        "statements" => Some(schema_of(books::STATEMENTS)),
+        "statement_lines" => Some(schema_of(books::LINES)),
         _ => None,
     }
 }
@@ -129,10 +134,7 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 
 fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
     let whose = Whose::of(principal, READERS);
-    let ledger = match &whose {
-        Whose::All => Ledger::at(journal.path()),
-        Whose::Domain(domain) => Ledger::at(journal.path()).seen_from(domain),
-    };
+    let ledger = whose.ledger(journal);
     match name {
         "usage" => {
             let (condition, values) = whose.either();
@@ -155,6 +157,9 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
             fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &Month::of(journal.now()).to_string()))
         }
+        "entries" => books::entries(&ledger, whose.either()),
+        "statements" => books::statements(ledger, whose.consumer()),
+        "statement_lines" => books::lines(ledger, whose.either()),
         _ => None,
     }
 }
@@ -172,6 +177,15 @@ impl Whose {
     /// All for members of `readers`.
     pub(super) fn of(principal: &Principal, readers: &str) -> Self {
         if principal.in_any(&[GroupName::new(readers)]) { Self::All } else { Self::Domain(principal.domain.clone()) }
+    }
+
+    /// The figures as they are told to them.
+    fn ledger(&self, journal: &Journal) -> Ledger {
+        let ledger = Ledger::at(journal.path());
+        match self {
+            Self::All => ledger,
+            Self::Domain(domain) => ledger.seen_from(domain),
+        }
     }
 
     fn either(&self) -> (&'static str, Vec<Value>) {
@@ -199,7 +213,7 @@ impl Whose {
 
 fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordBatch> {
     let list: Vec<&str> = MONTHLY.iter().map(|column| column.sql).collect();
-    let sql = format!("SELECT {} FROM usage WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
+    let sql = format!("SELECT {} FROM charges WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
     ledger.all(MONTHLY, &sql, values)
 }
 

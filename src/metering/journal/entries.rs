@@ -93,7 +93,7 @@ impl<'c> Entries<'c> {
     }
 
     fn usage(&mut self, settlement: &Settlement, late: bool) -> rusqlite::Result<Charge> {
-        let month = Month::of_micros(settlement.started_at);
+        let month = self.open_month(Month::of_micros(settlement.started_at))?;
         let mut charge = Charge { cost: Cost::default(), month };
         for (port, bytes) in settlement.ports.iter().zip(settlement.charged(late)) {
             let (volume, cost) = self.price(month, &settlement.consumer_domain, port.price.as_ref(), bytes)?;
@@ -101,6 +101,13 @@ impl<'c> Entries<'c> {
             self.usage_row(settlement, port, month, (bytes, volume, cost))?;
         }
         Ok(charge)
+    }
+
+    /// The month itself, or the first open one after it.
+    fn open_month(&self, month: Month) -> rusqlite::Result<Month> {
+        let mut closed = self.transaction.prepare_cached("SELECT max(month) FROM closes")?;
+        let closed: Option<String> = closed.query_row([], |row| row.get(0))?;
+        Ok(closed.and_then(|closed| closed.parse::<Month>().ok()).map_or(month, |closed| month.max(closed.next())))
     }
 
     /// What the month's volume was before, where that counts, and what the bytes cost.

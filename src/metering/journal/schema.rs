@@ -54,8 +54,35 @@ const TABLES: &str = "
     CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
 ";
 
-/// What every version since the third has: rows by the month that bills them, the volumes that tiers count.
+/// What every version since the third has: rows by the month that bills them, the volumes that tiers count, and what was closed.
 const BILLING: &str = "
+    CREATE TABLE closes (month TEXT PRIMARY KEY, closed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE corrections (
+        entry INTEGER PRIMARY KEY, correction_id TEXT NOT NULL UNIQUE, month TEXT NOT NULL, of_month TEXT NOT NULL,
+        corrected_at INTEGER NOT NULL, corrected_by TEXT NOT NULL, reason TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT,
+        producer_domain TEXT NOT NULL, product TEXT NOT NULL, currency TEXT NOT NULL, cost_micros INTEGER NOT NULL,
+        cost_rest INTEGER NOT NULL) STRICT;
+    CREATE TABLE statements (
+        entry INTEGER PRIMARY KEY, statement_id TEXT NOT NULL UNIQUE, month TEXT NOT NULL, consumer_domain TEXT NOT NULL,
+        currency TEXT NOT NULL, mode TEXT NOT NULL, issued_at INTEGER NOT NULL, previous TEXT, hash TEXT NOT NULL,
+        UNIQUE (month, consumer_domain, currency)) STRICT;
+    CREATE TABLE statement_lines (
+        entry INTEGER PRIMARY KEY, statement_id TEXT NOT NULL, line INTEGER NOT NULL, kind TEXT NOT NULL, of_month TEXT NOT NULL,
+        cost_center TEXT, producer_domain TEXT NOT NULL, producer_cost_center TEXT, product TEXT NOT NULL, price_id TEXT, unit_price TEXT,
+        queries INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, bytes_charged INTEGER NOT NULL, cost_micros INTEGER NOT NULL,
+        cost_rest INTEGER NOT NULL, reason TEXT, told_rounded INTEGER NOT NULL, UNIQUE (statement_id, line)) STRICT;
+    CREATE TRIGGER closes_stay BEFORE UPDATE ON closes BEGIN SELECT RAISE(ABORT, 'a close is not changed'); END;
+    CREATE TRIGGER closes_remain BEFORE DELETE ON closes BEGIN SELECT RAISE(ABORT, 'a close is not taken back'); END;
+    CREATE TRIGGER corrections_stay BEFORE UPDATE ON corrections BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER corrections_remain BEFORE DELETE ON corrections BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER statements_stay BEFORE UPDATE ON statements BEGIN SELECT RAISE(ABORT, 'a statement is not changed'); END;
+    CREATE TRIGGER statements_remain BEFORE DELETE ON statements BEGIN SELECT RAISE(ABORT, 'a statement is not taken back'); END;
+    CREATE TRIGGER lines_stay BEFORE UPDATE ON statement_lines BEGIN SELECT RAISE(ABORT, 'a statement is not changed'); END;
+    CREATE TRIGGER lines_remain BEFORE DELETE ON statement_lines BEGIN SELECT RAISE(ABORT, 'a statement is not taken back'); END;
+    CREATE TRIGGER closed_usage BEFORE INSERT ON usage WHEN NEW.month <= (SELECT max(month) FROM closes)
+        BEGIN SELECT RAISE(ABORT, 'the month is closed'); END;
+    CREATE TRIGGER closed_corrections BEFORE INSERT ON corrections WHEN NEW.month <= (SELECT max(month) FROM closes)
+        BEGIN SELECT RAISE(ABORT, 'the month is closed'); END;
     CREATE INDEX usage_by_month ON usage (month);
     CREATE INDEX usage_volumes ON usage (month, consumer_domain, price_id, bytes_charged) WHERE volume_before IS NOT NULL;
     CREATE TRIGGER usage_stays BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
@@ -91,7 +118,15 @@ impl Store {
     /// Locks, opens, checks and recovers the journal in `folder`.
     pub(super) fn open(folder: &Path, now: DateTime<Utc>) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| unusable("the state folder cannot be made").with_source(error))?;
-        let lock = lock(folder)?;
+        Self::open_unless_used(folder, now)?.ok_or_else(|| {
+            unusable("the usage journal is in use by another gateway")
+                .with_hint("Stop the other process, or give this gateway a state folder of its own.")
+        })
+    }
+
+    /// The same in a folder that is there; `None` where a gateway has it open.
+    pub(super) fn open_unless_used(folder: &Path, now: DateTime<Utc>) -> Result<Option<Self>> {
+        let Some(lock) = lock(folder)? else { return Ok(None) };
         let mut connection = connect(&folder.join(FILE)).map_err(|error| opening(error, "the usage journal cannot be opened"))?;
         check(&connection)?;
         let (gateway_id, boot) = begin_boot(&mut connection, now).map_err(|error| opening(error, "the usage journal cannot be written"))?;
@@ -100,7 +135,7 @@ impl Store {
         if crashed > 0 {
             tracing::warn!(queries = crashed, "settled queries that an earlier process left unfinished");
         }
-        Ok(store)
+        Ok(Some(store))
     }
 
     pub(super) fn gateway_id(&self) -> &str {
@@ -181,13 +216,12 @@ impl Store {
 }
 
 /// Two processes must not write one journal. The lock goes with the process, however it ends.
-fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path) -> Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(folder.join("journal.lock"));
     let file = file.map_err(|error| unusable("the state folder cannot be written").with_source(error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unusable("the usage journal is in use by another gateway")
-            .with_hint("Stop the other process, or give this gateway a state folder of its own.")),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(unusable("the usage journal cannot be locked").with_source(error)),
     }
 }

@@ -319,7 +319,7 @@ async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_
     let old = Connection::open(folder.path().join(FILE)).expect("opens");
     old.execute_batch(
         "ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; DROP INDEX usage_by_month;
-         DROP INDEX usage_volumes; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
+         DROP INDEX usage_volumes; DROP TRIGGER closed_usage; DROP TABLE statement_lines; DROP TABLE statements; DROP TABLE closes; DROP TABLE corrections; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
          ALTER TABLE usage DROP COLUMN volume_before; CREATE INDEX usage_by_time ON usage (started_at); PRAGMA user_version = 1",
     )
     .expect("is taken back");
