@@ -19,7 +19,8 @@ use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_table, schema_of};
-use crate::metering::{Journal, Month, focus, units};
+use crate::metering::report::{By, Span, report};
+use crate::metering::{Journal, Month, Sheet, focus, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
@@ -162,6 +163,13 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         "statement_lines" => books::lines(ledger, whose.either()),
         _ => None,
     }
+}
+
+/// The rows that `finops.monthly_costs` has for a principal, summed up otherwise.
+pub fn costs(principal: &Principal, journal: &Journal, span: Span, by: By) -> Result<Sheet> {
+    let whose = Whose::of(principal, READERS);
+    let (condition, values) = whose.either();
+    report(&whose.ledger(journal), span, by, condition, &values)
 }
 
 /// Whose rows a viewer sees.

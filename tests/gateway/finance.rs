@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use chrono::{DateTime, Utc};
+use base64::Engine as _;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::harness::{Builder, FINANCE, TestGateway};
+use crate::harness::{Builder, FINANCE, PASSWORD, TestGateway};
 
 /// One unit of money a byte, the first hundred free in a month.
 const MESH: &str = "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {name: dear}\nspec:\n  currency: USD\n  billing: chargeback\n  prices:\n    \
@@ -68,6 +69,13 @@ async fn told(gateway: &TestGateway, who: &str, sql: &str) -> Vec<String> {
     rows.into_iter().map(|row| row.into_iter().map(|cell| cell.unwrap_or_default()).collect::<Vec<_>>().join(" ")).collect()
 }
 
+async fn http(gateway: &TestGateway, who: &str, query: &str) -> (u16, String) {
+    let basic = base64::engine::general_purpose::STANDARD.encode(format!("{who}:{PASSWORD}"));
+    let request = format!("GET /finops/costs{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic {basic}\r\n\r\n");
+    let answer = gateway.try_http(&request).await.unwrap();
+    (answer.status, answer.body)
+}
+
 #[tokio::test]
 async fn a_month_is_closed_beside_a_gateway_that_goes_on() {
     let gateway = started().await;
@@ -111,7 +119,7 @@ async fn a_month_is_closed_beside_a_gateway_that_goes_on() {
     to(&gateway, "2020-02-10T12:00:00Z");
     told(&gateway, "sam", "SELECT count(id) FROM shop.big").await;
 
-    // Every figure agrees: SQL, entries, statement, report.
+    // Every figure agrees: SQL, entries, statement, report, HTTP.
     let of_month =
         |month: &str| format!("SELECT sum(cost)::text FROM finops.monthly_costs WHERE month = '{month}' AND consumer_domain = 'sales'");
     assert_eq!(told(&gateway, FINANCE, &of_month("2020-01")).await, ["804.000000000000000"]);
@@ -136,6 +144,48 @@ async fn a_month_is_closed_beside_a_gateway_that_goes_on() {
     let all = ["2020-01-other-USD big CC-other CC-shop 301", "2020-01-other-USD small CC-other CC-shop 51"];
     let sales = ["2020-01-sales-USD big CC-sales CC-shop 702", "2020-01-sales-USD small CC-sales CC-shop 102"];
     assert_eq!(told(&gateway, "shopper", lines).await, [all, sales].concat());
+}
+
+#[tokio::test]
+async fn costs_over_http_are_those_of_monthly_costs_for_whoever_asks() {
+    let gateway = started().await;
+    for (who, product) in [("sam", "big"), ("olga", "small"), ("shopper", "small")] {
+        told(&gateway, who, &format!("SELECT count(id) FROM shop.{product}")).await;
+    }
+    for who in [FINANCE, "sam", "olga", "shopper"] {
+        let sql = "SELECT consumer_domain, sum(cost)::text FROM finops.monthly_costs WHERE month = '2020-01' GROUP BY 1 ORDER BY 1";
+        let plain = |row: &String| row.trim_end_matches('0').trim_end_matches('.').to_owned();
+        let rows: Vec<String> = told(&gateway, who, sql).await.iter().map(plain).collect();
+        let (status, body) = http(&gateway, who, "?month=2020-01&by=domain").await;
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let line = |line: &serde_json::Value| format!("{} {}", text(&line["consumer_domain"]), text(&line["cost"]));
+        let mut lines: Vec<String> = body["lines"].as_array().unwrap().iter().map(line).collect();
+        lines.sort();
+        assert_eq!((status, lines), (200, rows), "{who}");
+    }
+    // Without a month it is the gateway's.
+    let (status, csv) = http(&gateway, FINANCE, "?by=product&format=csv").await;
+    assert_eq!(status, 200);
+    assert!(
+        csv.starts_with("month,producer_domain,product,queries,bytes_scanned,cost,currency\r\n2020-01,shop,big,1,401,301,USD\r\n"),
+        "{csv}"
+    );
+    assert_eq!(http(&gateway, FINANCE, "?from=2019-12&to=2020-01").await.0, 200);
+    for wrong in
+        ["?month=1", "?by=x", "?format=xml", "?to=2020-01", "?month=2020-01&from=2020-01", "?from=2020-02&to=2020-01", "?mnth=2020-01"]
+    {
+        let (status, body) = http(&gateway, FINANCE, wrong).await;
+        assert!(status == 400 && body.contains("INVALID_PARAMETER"), "{wrong}: {status} {body}");
+    }
+    let nobody = gateway.http("GET", "/finops/costs").await;
+    assert_eq!(nobody.status, 401);
+    let guessed =
+        gateway.try_http("GET /finops/costs HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Basic eDp5\r\n\r\n").await.unwrap();
+    assert_eq!(guessed.status, 401);
+    gateway.clock().advance(TimeDelta::days(31));
+    let (_, empty) = http(&gateway, FINANCE, "").await;
+    assert!(empty.contains(r#""lines":[]"#) && empty.contains("2020-02"), "{empty}");
 }
 
 #[tokio::test]
