@@ -58,7 +58,7 @@ use crate::config::{CredentialSettings, Limits, PseudonymKeys, Statements};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{CatalogVersion, DomainName, QueryId};
 use crate::identity::{Identity, Principal};
-use crate::metering::{Journal, Protocol, QueryStart};
+use crate::metering::{Journal, PriceList, Protocol, QueryStart};
 use crate::policy::{Circumstances, Decisions, MaskKeys};
 use crate::ports::{Clients, Ports};
 use crate::telemetry::Metrics;
@@ -383,7 +383,6 @@ impl Gateway {
         let now = self.now();
         let domain = asker.snapshot.domains.get(&asker.principal.domain);
         let mesh = &asker.snapshot.mesh;
-        let price = mesh.prices.iter().rfind(|price| price.from <= now.date_naive());
         let limits = [session.settings().max_scan_bytes(), domain.and_then(|d| d.limits.max_scan_bytes), self.parts.limits.max_scan_bytes];
         QueryStart {
             query_id,
@@ -397,7 +396,7 @@ impl Gateway {
             statement_digest: parsed.digest().to_owned(),
             statement: (self.parts.statements == Statements::Full).then(|| parsed.text().to_owned()),
             queued_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            price: price.map(|price| (price.clone(), mesh.currency.clone())),
+            prices: PriceList::new(&mesh.currency, &mesh.prices, &asker.principal.domain, now.date_naive()),
             max_scan_bytes: limits.into_iter().flatten().min(),
             budget: domain.and_then(|d| d.budget.clone()),
         }

@@ -14,9 +14,8 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::budget::Spending;
+use super::budget::{Held, Spending};
 use super::journal::{Link, PortRecord, Settled, Settlement, cannot_write};
-use super::price::Cost;
 use super::scan::{Allowance, Counters, Meter, Reading};
 use super::{DecisionRecord, Outcome, QueryStart};
 use crate::error::Result;
@@ -141,7 +140,7 @@ pub(super) struct QueryState {
     begun: Instant,
     returned: AtomicU64,
     allowance: Allowance,
-    spending: Option<Spending>,
+    spending: Option<Arc<Spending>>,
     ports: Mutex<Vec<PortUsage>>,
     phase: Mutex<Phase>,
     link: Arc<Link>,
@@ -152,7 +151,7 @@ impl QueryState {
         let allowance = Allowance::new(start.max_scan_bytes);
         let (ports, phase, begun) = (Mutex::default(), Mutex::default(), Instant::now());
         let number = link.next_number();
-        let spending = link.purses().open(&start);
+        let spending = link.purses().open(&start).map(Arc::new);
         let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, spending, ports, phase, link });
         state.link.enter(number, &state);
         state
@@ -163,7 +162,7 @@ impl QueryState {
     }
 
     pub(super) fn spending(&self) -> Option<&Spending> {
-        self.spending.as_ref()
+        self.spending.as_deref()
     }
 
     pub(super) fn ask_for_progress(&self) {
@@ -208,8 +207,7 @@ impl QueryState {
         }
         let readings = self.readings();
         let (settlement, waiter) = self.settlement(std::mem::take(&mut *phase), &readings);
-        self.charge(&settlement, false);
-        self.link.settle(settlement, waiter);
+        self.link.settle(settlement, self.held(), waiter);
         *phase = Phase::Sealed(readings);
     }
 
@@ -223,11 +221,9 @@ impl QueryState {
         Some(self.record(end, &self.readings()))
     }
 
-    /// Pays for it from the domain's purse.
-    fn charge(&self, settlement: &Settlement, late: bool) {
-        if let Some(spending) = &self.spending {
-            spending.settle(settlement.costs(late).into_iter().fold(Cost::default(), Cost::plus));
-        }
+    /// What it holds of the domain's purse: the journal exchanges it for what it is charged.
+    fn held(&self) -> Option<Held> {
+        self.spending.as_ref().map(Spending::held)
     }
 
     fn end_as(&self, outcome: Outcome) -> End {
@@ -247,10 +243,9 @@ impl QueryState {
 
     fn record(&self, end: End, readings: &[Reading]) -> Settlement {
         let ports = self.ports.lock();
-        let records = ports
-            .iter()
-            .zip(readings)
-            .map(|(usage, reading)| PortRecord::new(&usage.port, &usage.product_version, &usage.table_version.lock(), *reading));
+        let records = ports.iter().zip(readings).map(|(usage, reading)| {
+            PortRecord::new(&usage.port, &self.start.prices, &usage.product_version, &usage.table_version.lock(), *reading)
+        });
         let ended = (end.at, end.lasted);
         Settlement::new(&self.start, ended, end.outcome, end.sqlstate, end.rows_returned, records.collect())
     }
@@ -264,15 +259,11 @@ impl Drop for QueryState {
                 let late: Vec<Reading> =
                     readings.iter().enumerate().map(|(i, now)| now.since(&written.get(i).copied().unwrap_or_default())).collect();
                 let record = self.record(self.end_as(Outcome::Cancelled), &late);
-                self.charge(&record, true);
-                if late.iter().any(|reading| *reading != Reading::default()) {
-                    self.link.late(record);
-                }
+                self.link.late(record, self.held());
             }
             phase => {
                 let (settlement, waiter) = self.settlement(phase, &readings);
-                self.charge(&settlement, false);
-                self.link.settle(settlement, waiter);
+                self.link.settle(settlement, self.held(), waiter);
             }
         }
         self.link.leave(self.number);

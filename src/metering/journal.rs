@@ -7,6 +7,8 @@
 //!
 //! Reading is elsewhere (`ledger`), over connections of its own.
 
+mod books;
+mod entries;
 mod record;
 mod schema;
 mod writer;
@@ -24,12 +26,14 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::account::{Account, QueryState};
-use super::budget::{Purses, month_of};
-use super::{DecisionRecord, QueryStart};
+use super::budget::{Held, Purses};
+use super::{DecisionRecord, Month, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
 
+pub(super) use books::Books;
 pub(super) use record::{PortRecord, Settlement};
+pub(super) use schema::VERSION;
 
 /// Progress of a port is made durable whenever so many more bytes were read.
 pub(super) const PROGRESS_BYTES: u64 = 64 << 20;
@@ -61,7 +65,7 @@ impl Journal {
     /// Starts the writer.
     fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
-        let spent = store.spent_since(month_of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
+        let spent = store.spent_in(Month::of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
         let link = Arc::new(Link::new(queue, clock, Purses::new(spent)));
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
@@ -168,8 +172,8 @@ enum Health {
 
 /// One thing for the writer to do.
 enum Entry {
-    Settle(Box<Settlement>, oneshot::Sender<Settled>),
-    Late(Box<Settlement>),
+    Settle(Box<Settlement>, Option<Held>, oneshot::Sender<Settled>),
+    Late(Box<Settlement>, Option<Held>),
     Decisions(Vec<DecisionRecord>),
     Progress,
     Flush(oneshot::Sender<Settled>),
@@ -186,7 +190,7 @@ pub(super) struct Link {
     progress_asked: AtomicBool,
     running: Mutex<HashMap<u64, Weak<QueryState>>>,
     /// Settlements that nobody waits for. The writer takes them when it is awake anyway.
-    quiet: Mutex<Vec<Settlement>>,
+    quiet: Mutex<Vec<(Settlement, Option<Held>)>>,
     purses: Purses,
 }
 
@@ -225,15 +229,15 @@ impl Link {
         self.running.lock().remove(&number);
     }
 
-    pub(super) fn settle(&self, settlement: Settlement, waiter: Option<oneshot::Sender<Settled>>) {
-        let Some(waiter) = waiter else { return self.settle_quietly(settlement) };
-        self.send(Entry::Settle(Box::new(settlement), waiter));
+    pub(super) fn settle(&self, settlement: Settlement, held: Option<Held>, waiter: Option<oneshot::Sender<Settled>>) {
+        let Some(waiter) = waiter else { return self.settle_quietly(settlement, held) };
+        self.send(Entry::Settle(Box::new(settlement), held, waiter));
     }
 
-    fn settle_quietly(&self, settlement: Settlement) {
+    fn settle_quietly(&self, settlement: Settlement, held: Option<Held>) {
         self.queued.fetch_add(1, Ordering::Relaxed);
         let mut quiet = self.quiet.lock();
-        quiet.push(settlement);
+        quiet.push((settlement, held));
         let many = quiet.len() >= writer::MAX_BATCH;
         drop(quiet);
         if many {
@@ -241,7 +245,7 @@ impl Link {
         }
     }
 
-    fn take_quiet(&self) -> Vec<Settlement> {
+    fn take_quiet(&self) -> Vec<(Settlement, Option<Held>)> {
         let quiet = std::mem::take(&mut *self.quiet.lock());
         self.queued.fetch_sub(quiet.len(), Ordering::Relaxed);
         quiet
@@ -257,8 +261,11 @@ impl Link {
         self.health() == Health::Good
     }
 
-    pub(super) fn late(&self, settlement: Settlement) {
-        self.send(Entry::Late(Box::new(settlement)));
+    /// What was read after the settlement, which may be nothing.
+    pub(super) fn late(&self, settlement: Settlement, held: Option<Held>) {
+        if settlement.has_read() || held.is_some() {
+            self.send(Entry::Late(Box::new(settlement), held));
+        }
     }
 
     /// Wakes the writer to record progress, once however many ask.

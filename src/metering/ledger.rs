@@ -16,15 +16,25 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::journal::{FILE, Journal};
+use super::journal::{FILE, Journal, VERSION};
 use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
 
-pub(crate) use table::{fixed_table, paged_table};
+pub(crate) use table::{Begin, fixed_table, paged_table, paged_tables};
 
-/// Rows of one page.
+/// Rows of one page. Even, so that both sides of an entry are in one.
 const PAGE: i64 = 8192;
+
+/// What is owed: usage as the connection's reader may see it, and corrections.
+const CHARGES: &str = "
+    CREATE TEMP VIEW charges AS
+    SELECT month, consumer_domain, cost_center, producer_domain, product, query_id, principal, purpose, application_name,
+        bytes_from_storage + bytes_from_cache AS bytes_scanned, cost_micros, cost_rest, currency FROM usage
+    UNION ALL
+    SELECT month, consumer_domain, cost_center, producer_domain, product, NULL, NULL, NULL, NULL, 0, cost_micros, cost_rest, currency
+    FROM main.corrections;
+";
 
 /// The digits of every amount and price: 23 before the point.
 const MONEY_PRECISION: u8 = 38;
@@ -131,9 +141,18 @@ impl Ledger {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(cannot_read)?;
+        if version != VERSION {
+            return Err(Fault::new(ErrorKind::Storage, "the usage journal was written by another version of meshgate")
+                .with_hint("A gateway of this version brings an older journal up to date when it starts."));
+        }
+        // The file is opened for reading only; what is temporary is in memory.
+        connection.pragma_update(None, "temp_store", "memory").map_err(cannot_read)?;
+        connection.execute_batch("CREATE TEMP TABLE reader (domain TEXT NOT NULL)").map_err(cannot_read)?;
         if let Some(domain) = &self.reader {
             coarse::round_up(&connection, domain).map_err(cannot_read)?;
         }
+        connection.execute_batch(CHARGES).map_err(cannot_read)?;
         Ok(connection)
     }
 
@@ -164,6 +183,18 @@ pub(crate) struct Walk {
 impl Walk {
     /// Begins one: the rows that are there now and for which `condition` holds, in which `values` are `?1`, `?2`, ….
     pub(crate) fn begin(ledger: &Ledger, columns: &'static [Column], table: &str, condition: &str, values: Vec<Value>) -> Result<Self> {
+        Self::join(ledger, columns, table, "", condition, values)
+    }
+
+    /// The same where each row is joined with rows of something else: always with two.
+    pub(crate) fn join(
+        ledger: &Ledger,
+        columns: &'static [Column],
+        table: &str,
+        with: &str,
+        condition: &str,
+        values: Vec<Value>,
+    ) -> Result<Self> {
         let connection = ledger.connect()?;
         let last = connection
             .query_row(&format!("SELECT coalesce(max(entry), 0) FROM main.{table}"), [], |row| row.get(0))
@@ -171,7 +202,7 @@ impl Walk {
         let list: Vec<&str> = columns.iter().map(|column| column.sql).collect();
         let (from, to) = (values.len() + 1, values.len() + 2);
         let sql = format!(
-            "SELECT entry, {} FROM {table} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
+            "SELECT entry, {} FROM {table} {with} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
             list.join(", ")
         );
         Ok(Self { connection, columns, sql, values, after: 0, last })

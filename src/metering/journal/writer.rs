@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use tokio::sync::oneshot;
 
+use super::entries::Charge;
 use super::record::Settlement;
 use super::schema::Store;
-use super::{DecisionRecord, Entry, Health, Link, MAX_QUEUED, Settled};
+use super::{DecisionRecord, Entry, Health, Held, Link, MAX_QUEUED, Settled};
 
 /// How often the progress of running queries is made durable: twice as often as is promised.
 const SWEEP: Duration = Duration::from_millis(500);
@@ -26,10 +27,10 @@ const GATHER: Duration = Duration::from_millis(1);
 /// What goes into one transaction, and who waits for it.
 #[derive(Default)]
 struct Batch {
-    settlements: Vec<Settlement>,
+    settlements: Vec<(Settlement, Option<Held>)>,
     /// Of those that wait for no answer.
-    quiet: Vec<Settlement>,
-    late: Vec<Settlement>,
+    quiet: Vec<(Settlement, Option<Held>)>,
+    late: Vec<(Settlement, Option<Held>)>,
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
     waiters: Vec<oneshot::Sender<Settled>>,
@@ -40,7 +41,7 @@ struct Batch {
 
 impl Batch {
     fn is_empty(&self) -> bool {
-        [&self.settlements, &self.quiet, &self.late, &self.progress].into_iter().all(Vec::is_empty) && self.decisions.is_empty()
+        [&self.settlements, &self.quiet, &self.late].into_iter().all(Vec::is_empty) && self.decisions.is_empty() && self.progress.is_empty()
     }
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
@@ -51,11 +52,11 @@ impl Batch {
 
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Settle(settlement, waiter) => {
-                self.settlements.push(*settlement);
+            Entry::Settle(settlement, held, waiter) => {
+                self.settlements.push((*settlement, held));
                 self.waiters.push(waiter);
             }
-            Entry::Late(settlement) => self.late.push(*settlement),
+            Entry::Late(settlement, held) => self.late.push((*settlement, held)),
             Entry::Decisions(records) => self.decisions.extend(records),
             Entry::Progress => self.progress_asked = true,
             Entry::Flush(done) => self.waiters.push(done),
@@ -186,11 +187,17 @@ impl Writer {
             return;
         }
         // Before the settlements: a query may have progressed and ended within one batch, and the end must be what stays.
+        let mut charges = Vec::with_capacity(batch.settlements.len() + batch.quiet.len() + batch.late.len());
         let result = self.store.write(|entries| {
             batch.decisions.iter().try_for_each(|decision| entries.decision(decision))?;
             batch.progress.iter().try_for_each(|settlement| entries.progress(settlement))?;
-            batch.settlements.iter().chain(&batch.quiet).try_for_each(|settlement| entries.settle(settlement))?;
-            batch.late.iter().try_for_each(|settlement| entries.late(settlement))
+            for (settlement, _) in batch.settlements.iter().chain(&batch.quiet) {
+                charges.push(entries.settle(settlement)?);
+            }
+            for (settlement, _) in &batch.late {
+                charges.push(entries.late(settlement)?);
+            }
+            Ok(())
         });
         match result {
             Ok(()) => {
@@ -198,9 +205,20 @@ impl Writer {
                     tracing::warn!("the usage journal can be written again");
                     self.link.set_health(Health::Good);
                 }
+                self.exchange(&mut batch, charges);
                 batch.answer(Settled::Durable);
             }
             Err(error) => self.failed(batch, &error),
+        }
+    }
+
+    /// Before anybody is answered: who asks again then finds the purse as the ledger is.
+    fn exchange(&self, batch: &mut Batch, charges: Vec<Charge>) {
+        let held = batch.settlements.drain(..).chain(batch.quiet.drain(..)).chain(batch.late.drain(..)).map(|(_, held)| held);
+        for (held, charge) in held.zip(charges) {
+            if let Some(held) = held {
+                self.link.purses().exchange(held, charge.cost, charge.month);
+            }
         }
     }
 
@@ -213,7 +231,7 @@ impl Writer {
             self.link.set_health(Health::Full);
             batch.answer(Settled::Lost);
             batch.progress.clear();
-            batch.settlements.iter_mut().for_each(Settlement::unacknowledged);
+            batch.settlements.iter_mut().for_each(|(settlement, _)| settlement.unacknowledged());
             if batch.decisions.len() > MAX_QUEUED {
                 tracing::error!(lost = batch.decisions.len() - MAX_QUEUED, "decisions could not be recorded");
                 batch.decisions.truncate(MAX_QUEUED);
@@ -236,7 +254,7 @@ impl Writer {
         while let Ok(entry) = self.inbox.recv() {
             self.link.queued.fetch_sub(1, Ordering::Relaxed);
             match entry {
-                Entry::Settle(_, waiter) | Entry::Flush(waiter) => {
+                Entry::Settle(_, _, waiter) | Entry::Flush(waiter) => {
                     let _ = waiter.send(Settled::Lost);
                 }
                 Entry::Close(done) => {
@@ -245,7 +263,7 @@ impl Writer {
                     }
                     return;
                 }
-                Entry::Late(_) | Entry::Decisions(_) | Entry::Progress => {}
+                Entry::Late(..) | Entry::Decisions(_) | Entry::Progress => {}
             }
         }
     }
