@@ -101,6 +101,7 @@ pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     path: PathBuf,
+    is_journal: bool,
     /// Whose member reads it, where not everything is for them: what they read of other domains' filtered products is rounded up.
     reader: Option<DomainName>,
     /// Who writes it, where that is this process: what it was sent is on disk before it is read.
@@ -110,17 +111,17 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// The journal of a state folder.
     pub(crate) fn in_folder(state: &Path) -> Self {
-        Self::at(&state.join(FILE))
+        Self { is_journal: true, ..Self::at(&state.join(FILE)) }
     }
 
-    /// The database in a file.
+    /// Records in another file than a journal.
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), reader: None, writer: None }
+        Self { path: path.to_owned(), is_journal: false, reader: None, writer: None }
     }
 
-    /// This gateway's own.
+    /// This gateway's own journal.
     pub(crate) fn of(journal: &Journal) -> Self {
-        Self { writer: Some(journal.clone()), ..Self::at(journal.path()) }
+        Self { is_journal: true, writer: Some(journal.clone()), ..Self::at(journal.path()) }
     }
 
     /// The same figures as a member of a domain may see them.
@@ -141,6 +142,14 @@ impl Ledger {
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
+        if self.is_journal {
+            self.define(&connection)?;
+        }
+        Ok(connection)
+    }
+
+    /// What figures are asked of on a connection: rows as the reader is told them, and what is owed.
+    fn define(&self, connection: &Connection) -> Result<()> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(cannot_read)?;
         if version != VERSION {
             return Err(Fault::new(ErrorKind::Storage, "the usage journal was written by another version of meshgate")
@@ -150,10 +159,9 @@ impl Ledger {
         connection.pragma_update(None, "temp_store", "memory").map_err(cannot_read)?;
         connection.execute_batch("CREATE TEMP TABLE reader (domain TEXT NOT NULL)").map_err(cannot_read)?;
         if let Some(domain) = &self.reader {
-            coarse::round_up(&connection, domain).map_err(cannot_read)?;
+            coarse::round_up(connection, domain).map_err(cannot_read)?;
         }
-        connection.execute_batch(CHARGES).map_err(cannot_read)?;
-        Ok(connection)
+        connection.execute_batch(CHARGES).map_err(cannot_read)
     }
 
     /// All rows of a query that gives few: totals. `sql` gives the columns in order.

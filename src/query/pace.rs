@@ -178,3 +178,33 @@ impl RecordBatchStream for Slices {
         Arc::clone(&self.schema)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use futures::stream;
+
+    use super::*;
+
+    #[test]
+    fn what_is_polled_aside_leaves_its_thread_to_others() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let schema = Arc::new(arrow::datatypes::Schema::empty());
+        let (begins, begun) = mpsc::channel();
+        let slow = stream::once(async move {
+            begins.send(()).unwrap();
+            std::thread::sleep(Duration::from_secs(2));
+            Ok(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())))
+        });
+        let input = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), slow));
+        let mut aside = Aside { schema, input, at_once: true, long: false };
+        let slow = runtime.spawn(async move { aside.next().await.unwrap().is_ok() });
+        begun.recv().unwrap();
+        let asked = Instant::now();
+        runtime.block_on(runtime.spawn(async {})).unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(1), "the only thread is free");
+        assert!(runtime.block_on(slow).unwrap());
+    }
+}

@@ -27,10 +27,10 @@ const GATHER: Duration = Duration::from_millis(1);
 /// What goes into one transaction, and who waits for it.
 #[derive(Default)]
 struct Batch {
-    settlements: Vec<(Settlement, Option<Held>)>,
-    /// Of those that wait for no answer.
+    /// Of those that wait for no answer. They go first: who waits may have come after.
     quiet: Vec<(Settlement, Option<Held>)>,
-    late: Vec<(Settlement, Option<Held>)>,
+    /// Of those that wait, and what was read after a settlement, in the order in which they came: what a row costs depends on those before it.
+    rows: Vec<Row>,
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
     waiters: Vec<oneshot::Sender<Settled>>,
@@ -39,24 +39,31 @@ struct Batch {
     close: Option<Option<oneshot::Sender<Settled>>>,
 }
 
+/// A settlement, or what was read after one.
+struct Row {
+    settlement: Settlement,
+    held: Option<Held>,
+    late: bool,
+}
+
 impl Batch {
     fn is_empty(&self) -> bool {
-        [&self.settlements, &self.quiet, &self.late].into_iter().all(Vec::is_empty) && self.decisions.is_empty() && self.progress.is_empty()
+        self.quiet.is_empty() && self.rows.is_empty() && self.decisions.is_empty() && self.progress.is_empty()
     }
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
     fn urgent(&self) -> bool {
         let calm = self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
-        !calm || self.decisions.len() + self.late.len() >= MAX_BATCH
+        !calm || self.decisions.len() + self.rows.len() >= MAX_BATCH
     }
 
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Settle(settlement, held, waiter) => {
-                self.settlements.push((*settlement, held));
+                self.rows.push(Row { settlement: *settlement, held, late: false });
                 self.waiters.push(waiter);
             }
-            Entry::Late(settlement, held) => self.late.push((*settlement, held)),
+            Entry::Late(settlement, held) => self.rows.push(Row { settlement: *settlement, held, late: true }),
             Entry::Decisions(records) => self.decisions.extend(records),
             Entry::Progress => self.progress_asked = true,
             Entry::Flush(done) => self.waiters.push(done),
@@ -187,15 +194,15 @@ impl Writer {
             return;
         }
         // Before the settlements: a query may have progressed and ended within one batch, and the end must be what stays.
-        let mut charges = Vec::with_capacity(batch.settlements.len() + batch.quiet.len() + batch.late.len());
+        let mut charges = Vec::with_capacity(batch.quiet.len() + batch.rows.len());
         let result = self.store.write(|entries| {
             batch.decisions.iter().try_for_each(|decision| entries.decision(decision))?;
             batch.progress.iter().try_for_each(|settlement| entries.progress(settlement))?;
-            for (settlement, _) in batch.settlements.iter().chain(&batch.quiet) {
+            for (settlement, _) in &batch.quiet {
                 charges.push(entries.settle(settlement)?);
             }
-            for (settlement, _) in &batch.late {
-                charges.push(entries.late(settlement)?);
+            for Row { settlement, late, .. } in &batch.rows {
+                charges.push(if *late { entries.late(settlement)? } else { entries.settle(settlement)? });
             }
             Ok(())
         });
@@ -214,7 +221,7 @@ impl Writer {
 
     /// Before anybody is answered: who asks again then finds the purse as the ledger is.
     fn exchange(&self, batch: &mut Batch, charges: Vec<Charge>) {
-        let held = batch.settlements.drain(..).chain(batch.quiet.drain(..)).chain(batch.late.drain(..)).map(|(_, held)| held);
+        let held = batch.quiet.drain(..).map(|(_, held)| held).chain(batch.rows.drain(..).map(|row| row.held));
         for (held, charge) in held.zip(charges) {
             if let Some(held) = held {
                 self.link.purses().exchange(held, charge.cost, charge.month);
@@ -231,7 +238,7 @@ impl Writer {
             self.link.set_health(Health::Full);
             batch.answer(Settled::Lost);
             batch.progress.clear();
-            batch.settlements.iter_mut().for_each(|(settlement, _)| settlement.unacknowledged());
+            batch.rows.iter_mut().filter(|row| !row.late).for_each(|row| row.settlement.unacknowledged());
             if batch.decisions.len() > MAX_QUEUED {
                 tracing::error!(lost = batch.decisions.len() - MAX_QUEUED, "decisions could not be recorded");
                 batch.decisions.truncate(MAX_QUEUED);
@@ -287,9 +294,8 @@ impl Writer {
 }
 
 fn merged(mut earlier: Batch, mut later: Batch) -> Batch {
-    earlier.settlements.append(&mut later.settlements);
     earlier.quiet.append(&mut later.quiet);
-    earlier.late.append(&mut later.late);
+    earlier.rows.append(&mut later.rows);
     earlier.decisions.append(&mut later.decisions);
     earlier.progress.append(&mut later.progress);
     earlier.waiters.append(&mut later.waiters);

@@ -249,7 +249,7 @@ async fn many_rows_come_in_pages_each_once_and_rows_written_meanwhile_are_left_f
     let reader = principal("c", "policy", &[READERS]);
     assert_eq!(world.sql(&reader, "SELECT count(*), count(DISTINCT usage_id) FROM usage").await, "303 303");
 
-    let mut walk = Walk::begin(&Ledger::at(world.journal.path()), USAGE, "usage", "TRUE", vec![]).expect("begins");
+    let mut walk = Walk::begin(&Ledger::of(&world.journal), USAGE, "usage", "TRUE", vec![]).expect("begins");
     query(&world.journal, "claims", &[("claims", "fraud", 1)]).await;
     let mut rows = 0;
     while let Some(page) = walk.page().expect("reads") {
