@@ -54,7 +54,8 @@ impl Postgres {
         let nations: Vec<String> = NationGenerator::default().iter().map(|n| format!("({}, '{}')", n.n_nationkey, n.n_name)).collect();
         let client = postgres.connect_when_ready().await?;
         client.batch_execute("CREATE TABLE nation (n_nationkey bigint PRIMARY KEY, n_name text NOT NULL)").await?;
-        client.batch_execute(&format!("INSERT INTO nation VALUES {}; VACUUM ANALYZE nation", nations.join(", "))).await?;
+        client.batch_execute(&format!("INSERT INTO nation VALUES {}", nations.join(", "))).await?;
+        client.batch_execute("VACUUM ANALYZE nation").await?;
         Ok(Some(postgres))
     }
 
