@@ -14,7 +14,7 @@ use chrono::Utc;
 use meshgate::catalog::Price;
 use meshgate::clock::Clock;
 use meshgate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use meshgate::metering::{Journal, Meter, Outcome, Protocol, Publisher, QueryStart, ReadKind, Rhythm, metered_store};
+use meshgate::metering::{Journal, Meter, Outcome, PriceList, Protocol, Publisher, QueryStart, ReadKind, Rhythm, metered_store};
 use meshgate::telemetry::Metrics;
 use object_store::local::LocalFileSystem;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -186,14 +186,7 @@ fn port(at: usize) -> Result<PortId> {
 }
 
 fn start() -> Result<QueryStart> {
-    let price = Price {
-        id: "standard".into(),
-        from: Utc::now().date_naive(),
-        per_tib: "5.00".parse()?,
-        round_to: 1,
-        minimum_per_query: 0,
-        charge_failed: true,
-    };
+    let price = Price::flat("standard", Utc::now().date_naive(), "5.00".parse()?);
     Ok(QueryStart {
         query_id: QueryId::generate(),
         started_at: Utc::now(),
@@ -206,7 +199,7 @@ fn start() -> Result<QueryStart> {
         statement_digest: "0".repeat(64),
         statement: None,
         queued_ms: 0,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
     })

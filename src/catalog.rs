@@ -12,6 +12,7 @@ mod manifest;
 mod mesh;
 mod names;
 mod ports;
+mod prices;
 mod read;
 mod rules;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use sha2::{Digest, Sha256};
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
 pub use live::{Catalog, CredentialCheck};
+pub use prices::{Price, Tier};
 pub(crate) use values::duration;
 
 /// The catalog at one moment. Immutable.
@@ -97,8 +99,10 @@ pub struct Mesh {
     pub name: String,
     /// ISO 4217 code of every amount.
     pub currency: String,
-    /// Prices, oldest first.
-    pub prices: Vec<Price>,
+    /// What monthly statements are for.
+    pub billing: Billing,
+    /// Prices, in the order of the file.
+    pub prices: Vec<Arc<Price>>,
     /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
     pub classifications: BTreeMap<String, ClassificationRule>,
     /// The pattern that column names of published products hold to.
@@ -122,21 +126,24 @@ impl Mesh {
     }
 }
 
-/// A price with its validity.
-#[derive(Debug, Clone)]
-pub struct Price {
-    /// Its id, recorded with each usage.
-    pub id: String,
-    /// First day (UTC) on which it holds.
-    pub from: chrono::NaiveDate,
-    /// Amount per TiB (2^40 bytes) scanned.
-    pub per_tib: Decimal,
-    /// Bytes are rounded up to a multiple of this.
-    pub round_to: u64,
-    /// At least so many bytes are charged per (query, product) that read anything.
-    pub minimum_per_query: u64,
-    /// Whether failed, cancelled and crashed queries are charged.
-    pub charge_failed: bool,
+/// What monthly statements are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Billing {
+    /// For information: nobody pays.
+    #[default]
+    Showback,
+    /// For booking: each line debits the consumer's cost centre and credits the producer's.
+    Chargeback,
+}
+
+impl Billing {
+    /// As `mesh.yaml` and statements write it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Showback => "showback",
+            Self::Chargeback => "chargeback",
+        }
+    }
 }
 
 /// What a classification asks for.

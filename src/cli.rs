@@ -1,21 +1,28 @@
 //! The command line: one file a command. Exit codes: 0, 1 failed, 2 usage.
 
 pub mod check;
+mod close;
+mod correct;
 pub mod demo;
 mod explain_access;
 mod offline;
 mod replay;
-pub mod report;
+mod report;
 mod serve;
+mod statement;
+mod table;
 mod user;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::catalog::{Catalog, Snapshot};
 use crate::config::{Config, DEFAULT_FILE, Paths};
+use crate::error::Fault;
 use crate::telemetry::explain;
 
 /// The SQL gateway of a data mesh: governed, metered queries over PostgreSQL and Arrow Flight.
@@ -34,21 +41,10 @@ enum Command {
     User(user::Args),
     ExplainAccess(explain_access::Args),
     Replay(replay::Args),
-    /// What a month cost
-    Report {
-        /// The configuration; without one `meshgate.toml` where there is one, and the defaults
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// Such as 2026-11; without one the current month (UTC)
-        #[arg(long)]
-        month: Option<report::Month>,
-        /// What a line is about
-        #[arg(long, value_enum, default_value = "domain")]
-        by: report::By,
-        /// How it is written
-        #[arg(long, value_enum, default_value = "table")]
-        format: report::Format,
-    },
+    Report(report::Args),
+    Close(close::Args),
+    Correct(correct::Args),
+    Statement(statement::Args),
 }
 
 /// Why a command did not do what was asked.
@@ -79,11 +75,10 @@ impl Cli {
             Command::User(args) => user::run(&args),
             Command::ExplainAccess(args) => explain_access::command(&args),
             Command::Replay(args) => replay::command(&args),
-            Command::Report { config, month, by, format } => load_paths(config.as_deref()).and_then(|paths| {
-                let mesh = || crate::catalog::Catalog::open(&paths.catalog).map(|catalog| catalog.current().mesh.name.clone());
-                report::run(&paths.state, mesh, month, by, format, &mut std::io::stdout().lock())
-                    .map_err(|fault| Failure::Failed(explain(&fault)))
-            }),
+            Command::Report(args) => report::command(&args),
+            Command::Close(args) => close::command(&args),
+            Command::Correct(args) => correct::command(&args),
+            Command::Statement(args) => statement::command(&args),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -106,6 +101,17 @@ fn load_paths(named: Option<&Path>) -> Result<Paths, Failure> {
     config_file(named)
         .map_or_else(|| Config::defaults().map(|config| config.paths()), |file| Config::load_paths(&file))
         .map_err(Failure::failed)
+}
+
+/// The catalog as it is now.
+fn load_catalog(paths: &Paths) -> Result<Arc<Snapshot>, Failure> {
+    Catalog::open(&paths.catalog).map(|catalog| catalog.current()).map_err(told)
+}
+
+/// What a fault says to whoever runs the gateway.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
+fn told(fault: Fault) -> Failure {
+    Failure::Failed(explain(&fault))
 }
 
 fn load_config(named: Option<&Path>) -> Result<Config, Failure> {

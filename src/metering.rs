@@ -6,27 +6,37 @@
 
 mod account;
 mod budget;
+mod close;
+mod correct;
 pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
+mod month;
 mod price;
 mod publish;
+pub mod report;
 mod scan;
+mod sheet;
+pub mod statement;
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Budget, Price};
+use crate::catalog::Budget;
 use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
 pub(crate) use budget::units;
+pub use close::{Closed, Terms, close};
+pub use correct::{Booked, Correction, correct};
 pub use journal::Journal;
-pub use price::{COST_SCALE, Cost, price_at};
+pub use month::Month;
+pub use price::{COST_SCALE, Cost, PriceList};
 pub use publish::{Publisher, Publishing, Rhythm};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
+pub use sheet::{Cell, Sheet};
 
 /// Which door a query came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,8 +116,8 @@ pub struct QueryStart {
     pub statement: Option<String>,
     /// How long it waited for admission, in milliseconds.
     pub queued_ms: u64,
-    /// The price in force at `started_at`, and the mesh's currency.
-    pub price: Option<(Price, String)>,
+    /// What its products cost at `started_at`.
+    pub prices: PriceList,
     /// Bytes that all its scans together may read.
     pub max_scan_bytes: Option<u64>,
     /// What its domain may spend in a month.

@@ -1,4 +1,4 @@
-//! TPC-H through the gateway, side by side with what it is measured against: `cargo bench --bench tpch [-- queries|governed|lineitem|copy|settle …]`.
+//! TPC-H through the gateway, side by side with what it is measured against: `cargo bench --bench tpch [-- queries|governed|lineitem|copy|settle|small …]`.
 //!
 //! The gateway runs as users run it, as a process of its own; what it is compared with runs here, on the same files, with the same
 //! settings and the same allocator. Both take turns, so that a busy machine is unfair to neither, and the best of each counts.
@@ -64,6 +64,9 @@ async fn main() -> Result<()> {
     }
     if wanted("settle") {
         settle(&mut flight, &here).await?;
+    }
+    if wanted("small") {
+        small(&gateway).await?;
     }
     Ok(())
 }
@@ -183,6 +186,7 @@ async fn copy(gateway: &Gateway) -> Result<()> {
         println!("| all of lineitem by COPY binary | | PostgreSQL is not installed | | 0.35 |");
         return Ok(());
     };
+    postgres.load().await?;
     let ours = gateway.postgres_config()?;
     let theirs = postgres.config();
     let sql = "COPY (SELECT * FROM lineitem) TO STDOUT (FORMAT binary)";
@@ -209,6 +213,25 @@ async fn settle(flight: &mut FlightClient, here: &SessionContext) -> Result<()> 
     }
     for (name, percent) in [("p50", 50), ("p99", 99)] {
         row(&format!("small query with its settlement, {name}"), percentile(&mut with, percent), percentile(&mut without, percent), "");
+    }
+    Ok(())
+}
+
+/// Small statements with pgbench, against PostgreSQL: how many a second.
+async fn small(gateway: &Gateway) -> Result<()> {
+    let Some(postgres) = postgres::Postgres::start().await? else {
+        println!("| small statements | | PostgreSQL is not installed | | |");
+        return Ok(());
+    };
+    let (ours, theirs) = (gateway.postgres_config()?, postgres.config());
+    let row_by_key = "SELECT n_name FROM nation WHERE n_nationkey = 7";
+    for (sql, mode, must) in [("SELECT 1", "simple", "0.30"), ("SELECT 1", "prepared", ""), (row_by_key, "prepared", "")] {
+        for connections in [1, 4, 16] {
+            let there = postgres::a_second(&theirs, sql, mode, connections).await?;
+            let here = postgres::a_second(&ours, sql, mode, connections).await?;
+            let must = if connections == 4 { must } else { "" };
+            println!("| {sql}, {mode}, {connections} connections, a second | {here:.0} | {there:.0} | {:.2} | {must} |", here / there);
+        }
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use futures::SinkExt;
 use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 use tpchgen::csv::LineItemCsv;
-use tpchgen::generators::LineItemGenerator;
+use tpchgen::generators::{LineItemGenerator, NationGenerator};
 
 const COLUMNS: &str = "l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL, l_linenumber integer NOT NULL, \
     l_quantity numeric(15,2) NOT NULL, l_extendedprice numeric(15,2) NOT NULL, l_discount numeric(15,2) NOT NULL, \
@@ -31,7 +31,7 @@ impl Postgres {
     /// Starts one, or `None` where PostgreSQL is not installed.
     pub async fn start() -> Result<Option<Self>> {
         let found = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok_and(|s| s.success());
-        if !found("postgres") || !found("initdb") || !found("psql") {
+        if !found("postgres") || !found("initdb") || !found("psql") || !found("pgbench") {
             return Ok(None);
         }
         let folder = std::env::temp_dir().join(format!("meshgate-tpch-{}", std::process::id()));
@@ -50,7 +50,12 @@ impl Postgres {
             .spawn()
             .context("starting PostgreSQL")?;
         let postgres = Self { server, folder, port };
-        postgres.load().await?;
+        // Small enough to be there always.
+        let nations: Vec<String> = NationGenerator::default().iter().map(|n| format!("({}, '{}')", n.n_nationkey, n.n_name)).collect();
+        let client = postgres.connect_when_ready().await?;
+        client.batch_execute("CREATE TABLE nation (n_nationkey bigint PRIMARY KEY, n_name text NOT NULL)").await?;
+        client.batch_execute(&format!("INSERT INTO nation VALUES {}", nations.join(", "))).await?;
+        client.batch_execute("VACUUM ANALYZE nation").await?;
         Ok(Some(postgres))
     }
 
@@ -60,7 +65,8 @@ impl Postgres {
         config
     }
 
-    async fn load(&self) -> Result<()> {
+    /// Loads lineitem.
+    pub async fn load(&self) -> Result<()> {
         println!("loading lineitem into PostgreSQL …");
         let client = self.connect_when_ready().await?;
         client.batch_execute(&format!("CREATE TABLE lineitem ({COLUMNS})")).await?;
@@ -107,13 +113,31 @@ async fn connect(config: &Config) -> Result<Client> {
     Ok(client)
 }
 
+/// A client program of PostgreSQL's, which finds its server by its environment.
+fn client(program: &str, config: &Config) -> Result<Command> {
+    let (Some(Host::Tcp(host)), Some(port)) = (config.get_hosts().first(), config.get_ports().first()) else { bail!("no address") };
+    let mut client = Command::new(program);
+    client.env("PGHOST", host).env("PGPORT", port.to_string()).env("PGUSER", config.get_user().unwrap_or_default());
+    client.env("PGDATABASE", config.get_dbname().unwrap_or_default());
+    client.env("PGPASSWORD", OsStr::from_bytes(config.get_password().unwrap_or_default()));
+    Ok(client)
+}
+
+/// How often a second pgbench runs a statement over so many connections, in `simple` or `prepared` mode.
+pub async fn a_second(config: &Config, sql: &str, mode: &str, connections: usize) -> Result<f64> {
+    let script = tempfile::NamedTempFile::new()?;
+    std::fs::write(script.path(), format!("{sql};\n"))?;
+    let mut pgbench = client("pgbench", config)?;
+    pgbench.args(["-n", "-j", "2", "-T", "3", "-M", mode, "-c", &connections.to_string(), "-f"]).arg(script.path());
+    let output = tokio::task::spawn_blocking(move || pgbench.output()).await??;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let figure = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+    figure.filter(|_| output.status.success() && text.contains("failed transactions: 0 ")).context("pgbench failed")
+}
+
 /// Reads all that a COPY gives, with psql: bytes. A client that handles each row by itself would measure itself.
 pub async fn copy_out(config: &Config, sql: &str) -> Result<usize> {
-    let (Some(Host::Tcp(host)), Some(port)) = (config.get_hosts().first(), config.get_ports().first()) else { bail!("no address") };
-    let mut psql = Command::new("psql");
-    psql.env("PGHOST", host).env("PGPORT", port.to_string()).env("PGUSER", config.get_user().unwrap_or_default());
-    psql.env("PGDATABASE", config.get_dbname().unwrap_or_default());
-    psql.env("PGPASSWORD", OsStr::from_bytes(config.get_password().unwrap_or_default()));
+    let mut psql = client("psql", config)?;
     psql.args(["-X", "-c", sql]).stdout(Stdio::piped());
     tokio::task::spawn_blocking(move || {
         let mut process = psql.spawn().context("starting psql")?;

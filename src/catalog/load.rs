@@ -256,6 +256,7 @@ impl Build<'_> {
         memory.valid.retain(|file, _| file == "mesh.yaml" || tree.has(file));
         let rego = self.rego(tree, memory);
         super::names::check(&products, &mut self.problems);
+        super::prices::check(&mesh.prices, &products, &mut self.problems);
         self.problems.sort_by(|a, b| (&a.origin, &a.message).cmp(&(&b.origin, &b.message)));
         let revision = self.revision(tree);
         let Self { version, environments, domains, problems, .. } = self;

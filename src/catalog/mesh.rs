@@ -6,18 +6,21 @@ use crate::policy::Mask;
 
 use super::read::{Fields, Report, Value, envelope};
 use super::yaml::Node;
-use super::{ClassificationRule, ColumnType, Mesh, Price, RequiredColumn, values};
+use super::{Billing, ClassificationRule, ColumnType, Mesh, RequiredColumn, prices, values};
+
+const BILLING: [(&str, Billing); 2] = [("showback", Billing::Showback), ("chargeback", Billing::Chargeback)];
 
 /// Reads `mesh.yaml`. `None` where it cannot be used; the report says why.
 pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
     let (metadata, spec) = envelope(root, "Mesh", report)?;
     let name = metadata.fields(&["name"], report).and_then(|fields| fields.require("name", report)?.filled(report)).map(str::to_owned);
-    let known = ["currency", "prices", "classifications", "naming", "requiredColumns", "regions"];
+    let known = ["currency", "billing", "prices", "classifications", "naming", "requiredColumns", "regions"];
     let spec = spec.fields(&known, report)?;
     let mesh = Mesh {
         name: name.unwrap_or_default(),
         currency: currency(&spec, report),
-        prices: spec.get("prices").map(|value| prices(value, report)).unwrap_or_default(),
+        billing: spec.get("billing").and_then(|value| value.word(&BILLING, report)).unwrap_or_default(),
+        prices: spec.get("prices").map(|value| prices::read(value, report)).unwrap_or_default(),
         classifications: spec.get("classifications").map(|value| classifications(value, report)).unwrap_or_default(),
         column_pattern: spec.get("naming").and_then(|value| naming(value, report)),
         required_columns: spec.get("requiredColumns").map(|value| required_columns(value, report)).unwrap_or_default(),
@@ -30,46 +33,6 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
 fn currency(spec: &Fields<'_>, report: &mut Report) -> String {
     let value = if spec.get("prices").is_some() { spec.require("currency", report) } else { spec.get("currency") };
     value.and_then(|value| value.parsed(values::currency, report)).unwrap_or_else(|| "USD".to_owned())
-}
-
-fn prices(list: Value<'_>, report: &mut Report) -> Vec<Price> {
-    let mut prices: Vec<Price> = Vec::new();
-    for item in list.items(report).into_iter().flatten() {
-        let Some(price) = price(item, report) else { continue };
-        if prices.iter().any(|other| other.id == price.id) {
-            report.error(item.at(), format!("price `{}` is given twice: a closed month refers to a price by its id", price.id));
-        } else if prices.iter().any(|other| other.from == price.from) {
-            report.error(item.at(), format!("two prices hold from {}: only one can", price.from));
-        } else {
-            prices.push(price);
-        }
-    }
-    prices.sort_by_key(|price| price.from);
-    prices
-}
-
-fn price(item: Value<'_>, report: &mut Report) -> Option<Price> {
-    let fields = item.fields(&["id", "from", "perTiB", "roundTo", "minimumPerQuery", "chargeFailed"], report)?;
-    let id = fields.require("id", report).and_then(|value| value.filled(report));
-    let from = fields.require("from", report).and_then(|value| value.parsed(values::date, report));
-    let per_tib = fields.require("perTiB", report).and_then(|value| value.parsed(values::amount, report));
-    let mut size = |key: &str, default: u64| match fields.get(key) {
-        Some(value) => value.parsed(values::bytes, report),
-        None => Some(default),
-    };
-    let (round_to, minimum_per_query) = (size("roundTo", 1), size("minimumPerQuery", 0));
-    if round_to == Some(0) {
-        report.error(fields.get("roundTo").map_or(fields.at, Value::at), "`roundTo` must be at least 1B");
-    }
-    let charge_failed = fields.get("chargeFailed").map_or(Some(true), |value| value.boolean(report));
-    Some(Price {
-        id: id?.to_owned(),
-        from: from?,
-        per_tib: per_tib?,
-        round_to: round_to?,
-        minimum_per_query: minimum_per_query?,
-        charge_failed: charge_failed?,
-    })
 }
 
 fn classifications(map: Value<'_>, report: &mut Report) -> BTreeMap<String, ClassificationRule> {

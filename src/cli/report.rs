@@ -1,42 +1,63 @@
-//! `meshgate report`: what a month cost, from the journal of a state folder. A gateway that runs is not disturbed: the journal is only read.
+//! `meshgate report`: what months cost, from the journal of a state folder. A gateway that runs is not disturbed: the journal is only read.
 
-mod render;
+mod chart;
 
-use std::io::{self, Write};
-use std::path::Path;
-use std::str::FromStr;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::{Decimal128Type, Int64Type};
-use chrono::{DateTime, Months, NaiveDate, NaiveTime, Utc};
+use arrow::array::RecordBatch;
+use arrow::csv::WriterBuilder;
+use chrono::Utc;
 use clap::ValueEnum;
+use parquet::arrow::ArrowWriter;
 use rusqlite::types::Value;
+use serde_json::json;
 
+use super::{Failure, load_catalog, load_paths, table, told};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::metering::Cost;
 use crate::metering::focus::{self, Version};
-use crate::metering::ledger::{Column, Kind, Ledger, column, maybe};
+use crate::metering::ledger::Ledger;
+use crate::metering::report::{By, Span, report};
+use crate::metering::{Month, Sheet};
 
-/// What a line of the report is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum By {
-    /// The consumer domains: who pays.
-    Domain,
-    /// The products: what was read.
-    Product,
-    /// The principals: who asked.
-    Principal,
+pub(super) use chart::escaped;
+
+/// What months cost
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration; without one `meshgate.toml` where there is one, and the defaults
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Such as 2026-11; without one the current month (UTC)
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    month: Option<Month>,
+    /// The first of several months
+    #[arg(long, value_name = "MONTH")]
+    from: Option<Month>,
+    /// The last of several months; without one the current one
+    #[arg(long, value_name = "MONTH", requires = "from")]
+    to: Option<Month>,
+    /// What a line is about
+    #[arg(long, value_enum, default_value = "domain")]
+    by: By,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
 }
 
 /// How the report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
+pub(super) enum Format {
+    /// For people; with bars on a terminal
     Table,
-    /// RFC 4180, with exact amounts.
+    /// RFC 4180, with exact amounts
     Csv,
-    /// One object, with exact amounts as text.
+    /// One object, with exact amounts as text
     Json,
+    /// A Parquet file, with exact amounts
+    Parquet,
+    /// A bar chart
+    Svg,
     /// FOCUS 1.2, Cost and Usage, as CSV: a line a day, consumer, output port and price; `--by` has no say
     #[value(name = "focus-1.2")]
     Focus12,
@@ -45,57 +66,39 @@ pub enum Format {
     Focus14,
 }
 
-/// A month, written `2026-11`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Month(NaiveDate);
-
-impl Month {
-    /// The month that a moment (UTC) lies in.
-    pub fn of(at: DateTime<Utc>) -> Self {
-        at.format("%Y-%m").to_string().parse().unwrap_or(Self(NaiveDate::MIN))
+/// Does what is asked.
+pub(super) fn command(args: &Args) -> std::result::Result<(), Failure> {
+    let paths = load_paths(args.config.as_deref())?;
+    let now = Month::of(Utc::now());
+    let from = args.from.or(args.month).unwrap_or(now);
+    let span = Span { from, to: if args.from.is_some() { args.to.unwrap_or(now.max(from)) } else { from } };
+    if span.to < span.from {
+        return Err(Failure::Usage("--to lies before --from".to_owned()));
     }
-
-    /// The first microsecond of this month and of the next.
-    fn bounds(self) -> (i64, i64) {
-        let micros = |day: NaiveDate| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
-        let next = self.0.checked_add_months(Months::new(1)).unwrap_or(NaiveDate::MAX);
-        (micros(self.0), micros(next))
+    let out = io::stdout();
+    if args.format == Format::Parquet && out.is_terminal() {
+        return Err(Failure::Usage("a Parquet file is not for a terminal: redirect it to a file".to_owned()));
     }
+    let mesh = match args.format {
+        Format::Focus12 | Format::Focus14 => load_catalog(&paths)?.mesh.name.clone(),
+        _ => String::new(),
+    };
+    let bars = out.is_terminal();
+    run(&paths.state, &mesh, span, args.by, (args.format, bars), &mut out.lock()).map_err(told)
 }
 
-impl FromStr for Month {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let well_formed =
-            text.len() == 7 && text.bytes().enumerate().all(|(at, byte)| if at == 4 { byte == b'-' } else { byte.is_ascii_digit() });
-        let day = well_formed.then(|| format!("{text}-01").parse().ok()).flatten();
-        day.map(Self).ok_or_else(|| format!("`{text}` is not a month: write it as 2026-11"))
-    }
-}
-
-impl std::fmt::Display for Month {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.format("%Y-%m").fmt(f)
-    }
-}
-
-/// Writes the report of a month, the current one (UTC) where none is given. `mesh` gives the mesh's name, where a format asks for it.
-pub fn run(
-    state: &Path,
-    mesh: impl FnOnce() -> Result<String>,
-    month: Option<Month>,
-    by: By,
-    format: Format,
-    out: &mut dyn Write,
-) -> Result<()> {
-    let month = month.unwrap_or_else(|| Month::of(Utc::now()));
+/// Writes the report. `mesh` is the mesh's name, for FOCUS.
+fn run(state: &Path, mesh: &str, span: Span, by: By, (format, bars): (Format, bool), out: &mut dyn Write) -> Result<()> {
+    let ledger = journal(state)?;
+    let sheet = || report(&ledger, span, by, "TRUE", &[]);
     let written = match format {
-        Format::Table => render::table(&Report::read(state, month, by)?, out),
-        Format::Csv => render::csv(&Report::read(state, month, by)?, out),
-        Format::Json => render::json(&Report::read(state, month, by)?, out),
-        Format::Focus12 => render::focus(&focus(state, month, Version::V1_2, &mesh()?)?, out),
-        Format::Focus14 => render::focus(&focus(state, month, Version::V1_4, &mesh()?)?, out),
+        Format::Table => for_people(&sheet()?, span, by, bars, out),
+        Format::Csv => sheet()?.csv(out),
+        Format::Json => as_json(&sheet()?, by, out),
+        Format::Parquet => parquet(&sheet()?.batch()?, out),
+        Format::Svg => chart::write(&sheet()?, &format!("Costs of {span} by {}", by.word()), out),
+        Format::Focus12 => as_focus(&focus(&ledger, span, Version::V1_2, mesh)?, out),
+        Format::Focus14 => as_focus(&focus(&ledger, span, Version::V1_4, mesh)?, out),
     };
     match written.and_then(|()| out.flush()) {
         // Whoever reads the report may stop early: `meshgate report | head`.
@@ -105,64 +108,8 @@ pub fn run(
     }
 }
 
-impl By {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Domain => "domain",
-            Self::Product => "product",
-            Self::Principal => "principal",
-        }
-    }
-
-    /// The names of the two columns that tell lines apart.
-    fn keys(self) -> [&'static str; 2] {
-        match self {
-            Self::Domain => ["consumer_domain", "cost_center"],
-            Self::Product => ["producer_domain", "product"],
-            Self::Principal => ["principal", "consumer_domain"],
-        }
-    }
-}
-
-/// One line.
-#[derive(Debug, PartialEq, Eq)]
-struct Line {
-    keys: [Option<String>; 2],
-    queries: i64,
-    bytes_scanned: i64,
-    cost: Cost,
-    currency: Option<String>,
-}
-
-/// A month's figures: the dearest first, and a total for each currency.
-#[derive(Debug)]
-struct Report {
-    month: Month,
-    by: By,
-    lines: Vec<Line>,
-    totals: Vec<Line>,
-}
-
-const COLUMNS: &[Column] = &[
-    maybe("first", Kind::Text, ""),
-    maybe("second", Kind::Text, ""),
-    column("queries", Kind::Int, ""),
-    column("bytes_scanned", Kind::Int, ""),
-    column("cost", Kind::Cost, ""),
-    maybe("currency", Kind::Text, ""),
-];
-
-impl Report {
-    fn read(state: &Path, month: Month, by: By) -> Result<Self> {
-        let ledger = journal(state)?;
-        let [first, second] = by.keys();
-        let lines = figures(&ledger, month, &format!("{first}, {second}"), "GROUP BY 1, 2, currency")?;
-        let totals = figures(&ledger, month, "NULL, NULL", "GROUP BY currency")?;
-        Ok(Self { month, by, lines, totals })
-    }
-}
-
-fn journal(state: &Path) -> Result<Ledger> {
+/// The ledger of a state folder that has one.
+pub(super) fn journal(state: &Path) -> Result<Ledger> {
     let ledger = Ledger::in_folder(state);
     if ledger.exists() {
         return Ok(ledger);
@@ -171,39 +118,39 @@ fn journal(state: &Path) -> Result<Ledger> {
         .with_hint("A gateway makes it when it first serves; `--config` says which state folder is meant."))
 }
 
-fn focus(state: &Path, month: Month, version: Version, mesh: &str) -> Result<RecordBatch> {
-    let (from, to) = month.bounds();
-    let values = [Value::Integer(from), Value::Integer(to)];
-    focus::cost_and_usage(&journal(state)?, version, mesh, "started_at >= ?1 AND started_at < ?2", &values)
+fn focus(ledger: &Ledger, span: Span, version: Version, mesh: &str) -> Result<RecordBatch> {
+    let months = [span.from, span.to].map(|month| Value::Text(month.to_string()));
+    focus::cost_and_usage(ledger, version, mesh, "month >= ?1 AND month <= ?2", &months)
 }
 
-fn figures(ledger: &Ledger, month: Month, keys: &str, group: &str) -> Result<Vec<Line>> {
-    let sql = format!(
-        "SELECT {keys}, count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), currency
-         FROM usage WHERE started_at >= ?1 AND started_at < ?2 {group}"
-    );
-    let (from, to) = month.bounds();
-    let batch = ledger.all(COLUMNS, &sql, &[Value::Integer(from), Value::Integer(to)])?;
-    let mut lines = lines_of(&batch);
-    lines.sort_by(|a, b| (&a.currency, b.cost, b.bytes_scanned, &a.keys).cmp(&(&b.currency, a.cost, a.bytes_scanned, &b.keys)));
-    Ok(lines)
+fn for_people(sheet: &Sheet, span: Span, by: By, bars: bool, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "Costs of {span} by {}\n", by.word())?;
+    if sheet.lines.is_empty() {
+        return writeln!(out, "Nothing was read.");
+    }
+    table::write(sheet, bars, out)
 }
 
-fn lines_of(batch: &RecordBatch) -> Vec<Line> {
-    let text = |column: usize, row: usize| {
-        let texts = batch.column(column).as_string::<i32>();
-        texts.iter().nth(row).flatten().map(str::to_owned)
-    };
-    let (queries, bytes) = (batch.column(2).as_primitive::<Int64Type>(), batch.column(3).as_primitive::<Int64Type>());
-    let costs = batch.column(4).as_primitive::<Decimal128Type>();
-    let line = |row: usize| Line {
-        keys: [text(0, row), text(1, row)],
-        queries: queries.value(row),
-        bytes_scanned: bytes.value(row),
-        cost: Cost::from_units(costs.value(row)),
-        currency: text(5, row),
-    };
-    (0..batch.num_rows()).map(line).collect()
+fn as_json(sheet: &Sheet, by: By, out: &mut dyn Write) -> io::Result<()> {
+    let mut document = sheet.json();
+    if let Some(members) = document.as_object_mut() {
+        members.insert("by".to_owned(), json!(by.word()));
+    }
+    serde_json::to_writer_pretty(&mut *out, &document)?;
+    writeln!(out)
+}
+
+fn parquet(batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
+    let mut file = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), None).map_err(io::Error::other)?;
+    writer.write(batch).and_then(|()| writer.close()).map_err(io::Error::other)?;
+    out.write_all(&file)
+}
+
+/// RFC 4180, with the names of the specification.
+fn as_focus(batch: &RecordBatch, out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = WriterBuilder::new().with_header(true).with_timestamp_tz_format("%Y-%m-%dT%H:%M:%SZ".to_owned()).build(out);
+    writer.write(batch).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -7,18 +7,17 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::budget::Spending;
+use super::budget::{Held, Spending};
 use super::journal::{Link, PortRecord, Settled, Settlement, cannot_write};
-use super::price::Cost;
 use super::scan::{Allowance, Counters, Meter, Reading};
-use super::{Outcome, QueryStart};
+use super::{DecisionRecord, Outcome, QueryStart};
 use crate::error::Result;
 use crate::id::PortId;
 
@@ -30,11 +29,12 @@ const LAST_READ: Duration = Duration::from_secs(1);
 pub struct Account {
     state: Arc<QueryState>,
     meters: Mutex<HashMap<PortId, Arc<Meter>>>,
+    decided: AtomicBool,
 }
 
 impl Account {
     pub(super) fn open(start: QueryStart, link: Arc<Link>) -> Self {
-        Self { state: QueryState::enter(start, link), meters: Mutex::new(HashMap::new()) }
+        Self { state: QueryState::enter(start, link), meters: Mutex::new(HashMap::new()), decided: AtomicBool::new(false) }
     }
 
     /// The meter for one port; the same one for the same port. The table version is known only once the port is open, and opening it needs
@@ -51,12 +51,21 @@ impl Account {
         self.state.reading()
     }
 
+    /// Records a decision about the query. Durable no later than its settlement.
+    pub fn decided(&self, record: DecisionRecord) {
+        self.decided.store(true, Ordering::Relaxed);
+        self.state.link.decisions(vec![record]);
+    }
+
     /// Notes rows that the reader was given. Whoever settles says the number anyway; this is what is known where nobody does.
     pub fn returned(&self, rows: u64) {
         self.state.returned.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// Makes the usage durable. When this answers, a crash cannot lose it. Cancel-safe: dropped, the settlement still happens.
+    ///
+    /// A query that no port was opened for and nothing was decided about owes nothing: `SELECT 1`. Its row is on its way when this answers, and
+    /// durable with the next flush, a second later at the latest.
     ///
     /// It waits for the last read of the query, so whoever settles has dropped the query's streams, plans and stores before. An account is
     /// settled once, because settling takes it:
@@ -69,9 +78,14 @@ impl Account {
     /// }
     /// ```
     pub async fn settle(self, outcome: Outcome, sqlstate: Option<&'static str>, rows_returned: u64) -> Result<()> {
-        let Self { state, meters } = self;
+        let Self { state, meters, decided } = self;
+        let end = End { outcome, sqlstate, rows_returned, at: state.link.now(), lasted: state.begun.elapsed() };
+        if meters.lock().is_empty() && !decided.into_inner() {
+            state.end(end, None);
+            return if state.link.is_writable() { Ok(()) } else { Err(cannot_write()) };
+        }
         let (waiter, mut durable) = oneshot::channel();
-        state.end(End { outcome, sqlstate, rows_returned, at: state.link.now(), lasted: state.begun.elapsed() }, waiter);
+        state.end(end, Some(waiter));
         drop(meters);
         let held = Arc::downgrade(&state);
         drop(state);
@@ -114,7 +128,7 @@ enum Phase {
     #[default]
     Running,
     /// It ended, and somebody may wait to hear that this is durable.
-    Ended(End, oneshot::Sender<Settled>),
+    Ended(End, Option<oneshot::Sender<Settled>>),
     /// It was written while something still read; here is what was written.
     Sealed(Vec<Reading>),
 }
@@ -126,7 +140,7 @@ pub(super) struct QueryState {
     begun: Instant,
     returned: AtomicU64,
     allowance: Allowance,
-    spending: Option<Spending>,
+    spending: Option<Arc<Spending>>,
     ports: Mutex<Vec<PortUsage>>,
     phase: Mutex<Phase>,
     link: Arc<Link>,
@@ -137,7 +151,7 @@ impl QueryState {
         let allowance = Allowance::new(start.max_scan_bytes);
         let (ports, phase, begun) = (Mutex::default(), Mutex::default(), Instant::now());
         let number = link.next_number();
-        let spending = link.purses().open(&start);
+        let spending = link.purses().open(&start).map(Arc::new);
         let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, spending, ports, phase, link });
         state.link.enter(number, &state);
         state
@@ -148,7 +162,7 @@ impl QueryState {
     }
 
     pub(super) fn spending(&self) -> Option<&Spending> {
-        self.spending.as_ref()
+        self.spending.as_deref()
     }
 
     pub(super) fn ask_for_progress(&self) {
@@ -177,7 +191,7 @@ impl QueryState {
         self.readings().iter().fold(Reading::default(), |sum, reading| sum.plus(reading))
     }
 
-    fn end(&self, end: End, waiter: oneshot::Sender<Settled>) {
+    fn end(&self, end: End, waiter: Option<oneshot::Sender<Settled>>) {
         let mut phase = self.phase.lock();
         if matches!(*phase, Phase::Running) {
             *phase = Phase::Ended(end, waiter);
@@ -193,8 +207,7 @@ impl QueryState {
         }
         let readings = self.readings();
         let (settlement, waiter) = self.settlement(std::mem::take(&mut *phase), &readings);
-        self.charge(&settlement, false);
-        self.link.settle(settlement, waiter);
+        self.link.settle(settlement, self.held(), waiter);
         *phase = Phase::Sealed(readings);
     }
 
@@ -208,11 +221,9 @@ impl QueryState {
         Some(self.record(end, &self.readings()))
     }
 
-    /// Pays for it from the domain's purse.
-    fn charge(&self, settlement: &Settlement, late: bool) {
-        if let Some(spending) = &self.spending {
-            spending.settle(settlement.costs(late).into_iter().fold(Cost::default(), Cost::plus));
-        }
+    /// What it holds of the domain's purse: the journal exchanges it for what it is charged.
+    fn held(&self) -> Option<Held> {
+        self.spending.as_ref().map(Spending::held)
     }
 
     fn end_as(&self, outcome: Outcome) -> End {
@@ -222,7 +233,7 @@ impl QueryState {
 
     fn settlement(&self, phase: Phase, readings: &[Reading]) -> (Settlement, Option<oneshot::Sender<Settled>>) {
         match phase {
-            Phase::Ended(end, waiter) => (self.record(end, readings), Some(waiter)),
+            Phase::Ended(end, waiter) => (self.record(end, readings), waiter),
             Phase::Running | Phase::Sealed(_) => {
                 let end = End { sqlstate: Some("57014"), ..self.end_as(Outcome::Cancelled) };
                 (self.record(end, readings), None)
@@ -232,10 +243,9 @@ impl QueryState {
 
     fn record(&self, end: End, readings: &[Reading]) -> Settlement {
         let ports = self.ports.lock();
-        let records = ports
-            .iter()
-            .zip(readings)
-            .map(|(usage, reading)| PortRecord::new(&usage.port, &usage.product_version, &usage.table_version.lock(), *reading));
+        let records = ports.iter().zip(readings).map(|(usage, reading)| {
+            PortRecord::new(&usage.port, &self.start.prices, &usage.product_version, &usage.table_version.lock(), *reading)
+        });
         let ended = (end.at, end.lasted);
         Settlement::new(&self.start, ended, end.outcome, end.sqlstate, end.rows_returned, records.collect())
     }
@@ -249,15 +259,11 @@ impl Drop for QueryState {
                 let late: Vec<Reading> =
                     readings.iter().enumerate().map(|(i, now)| now.since(&written.get(i).copied().unwrap_or_default())).collect();
                 let record = self.record(self.end_as(Outcome::Cancelled), &late);
-                self.charge(&record, true);
-                if late.iter().any(|reading| *reading != Reading::default()) {
-                    self.link.late(record);
-                }
+                self.link.late(record, self.held());
             }
             phase => {
                 let (settlement, waiter) = self.settlement(phase, &readings);
-                self.charge(&settlement, false);
-                self.link.settle(settlement, waiter);
+                self.link.settle(settlement, self.held(), waiter);
             }
         }
         self.link.leave(self.number);

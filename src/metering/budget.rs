@@ -2,30 +2,21 @@
 //!
 //! Each domain has a purse a month: what its settled queries cost, and what running ones hold for the bytes that they were allowed to read.
 //! A read is allowed only where both and its own price fit the budget, so queries that run at once cannot pass it together. What a query
-//! holds is what it would be charged if it ended now, rounding and minimum included; it is exchanged for the true cost when it is settled.
+//! holds is the most that it could be charged if it ended now, rounding and minimum included: an allowance or a cheaper tier of the month's
+//! volume is counted once the journal has it. Then what is held is exchanged for the true cost.
 //!
 //! The purses begin with what the ledger has, and from then on follow the settlements of this gateway.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use parking_lot::Mutex;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::price::{COST_SCALE, Cost, Rules};
 use super::scan::LimitReached;
-use super::{Budget, QueryStart};
+use super::{Budget, Month, PriceList, QueryStart};
 use crate::id::{DomainName, ProductId};
-
-/// A month (UTC) by its first day.
-pub(super) type Month = NaiveDate;
-
-/// The month that a moment lies in.
-pub(super) fn month_of(at: DateTime<Utc>) -> Month {
-    let day = at.date_naive();
-    day.with_day(1).unwrap_or(day)
-}
 
 /// Whose purse, of which month, in which currency.
 pub(super) type Whose = (DomainName, Month, String);
@@ -54,23 +45,43 @@ impl Purses {
 
     /// What a query of a domain with a budget may spend; `None` where there is none, or nothing costs anything.
     pub(super) fn open(&self, start: &QueryStart) -> Option<Spending> {
-        let (budget, (price, currency)) = (start.budget.clone()?, start.price.as_ref()?);
-        let month = month_of(start.started_at);
-        let mut purses = self.0.lock();
-        // Queries of the month before may still run at its turn; what is older is history.
-        purses.retain(|(_, known, _), _| (month - *known).num_days() <= 62);
-        let purse = Arc::clone(purses.entry((start.consumer_domain.clone(), month, currency.clone())).or_default());
+        let budget = start.budget.clone().filter(|_| !start.prices.is_empty())?;
+        let month = Month::of(start.started_at);
+        let whose = (start.consumer_domain.clone(), month, start.prices.currency().to_owned());
         Some(Spending {
-            purse,
-            domain: start.consumer_domain.clone(),
-            month,
-            currency: currency.clone(),
+            purse: self.purse(&whose),
+            whose,
             limit: units(budget.monthly),
             budget,
-            rules: Rules { round_to: price.round_to, minimum: price.minimum_per_query },
-            per_tib: price.per_tib,
+            prices: start.prices.clone(),
             reads: Mutex::default(),
         })
+    }
+
+    fn purse(&self, whose: &Whose) -> Arc<Purse> {
+        let mut purses = self.0.lock();
+        // Queries of the month before may still run at its turn; what is older is history.
+        purses.retain(|(_, known, _), _| (whose.1.first_day() - known.first_day()).num_days() <= 62);
+        Arc::clone(purses.entry(whose.clone()).or_default())
+    }
+
+    /// Exchanges what a query held for what it was charged in a month, which is a later one than its own where that was closed, and tells of
+    /// the thresholds that this passed.
+    pub(super) fn exchange(&self, held: Held, charged: Cost, month: Month) {
+        let Held { spending, amount } = held;
+        let (domain, own, currency) = &spending.whose;
+        if *own != month {
+            spending.purse.0.lock().held -= amount;
+            let later = self.purse(&(domain.clone(), month, currency.clone()));
+            spending.alert(month, later.pay(charged));
+            return;
+        }
+        let paid = {
+            let mut money = spending.purse.0.lock();
+            money.held -= amount;
+            money.pay(charged)
+        };
+        spending.alert(month, paid);
     }
 }
 
@@ -78,73 +89,95 @@ impl Purses {
 #[derive(Debug)]
 pub(super) struct Spending {
     purse: Arc<Purse>,
-    domain: DomainName,
-    month: Month,
-    currency: String,
+    whose: Whose,
     budget: Budget,
     limit: i128,
+    prices: PriceList,
+    reads: Mutex<BTreeMap<ProductId, Read>>,
+}
+
+/// What a query was allowed to read of a product, and what that costs at most.
+#[derive(Debug)]
+struct Read {
+    bytes: u64,
     rules: Rules,
     per_tib: Decimal,
-    /// Bytes that each product was allowed to be read for.
-    reads: Mutex<BTreeMap<ProductId, u64>>,
+}
+
+impl Read {
+    fn cost(&self, bytes: u64) -> i128 {
+        Cost::of(self.rules.charged(bytes), self.per_tib).units()
+    }
+}
+
+/// What a query held when it ended, until the journal has what it is charged.
+#[derive(Debug)]
+pub(super) struct Held {
+    spending: Arc<Spending>,
+    amount: i128,
 }
 
 impl Spending {
     /// Takes the price of `bytes` more of a product, before they are read.
     pub(super) fn take(&self, product: &ProductId, bytes: u64) -> Result<(), LimitReached> {
         let mut reads = self.reads.lock();
-        let before = reads.get(product).copied().unwrap_or_default();
-        let after = before.saturating_add(bytes);
-        self.purse.hold(self.cost(after) - self.cost(before), self.budget.block.then_some(self.limit)).map_err(|Exhausted| {
-            LimitReached::Budget {
-                domain: self.domain.clone(),
-                month: self.month,
-                monthly: self.budget.monthly,
-                currency: self.currency.clone(),
-            }
+        let Some(price) = self.prices.price_of(product) else { return Ok(()) };
+        let read = reads.entry(product.clone()).or_insert_with(|| Read {
+            bytes: 0,
+            rules: Rules { round_to: price.round_to, minimum: price.minimum_per_query },
+            per_tib: price.highest(),
+        });
+        let after = read.bytes.saturating_add(bytes);
+        let more = read.cost(after) - read.cost(read.bytes);
+        self.purse.hold(more, self.budget.block.then_some(self.limit)).map_err(|Exhausted| {
+            let (domain, month, currency) = self.whose.clone();
+            LimitReached::Budget { domain, month, monthly: self.budget.monthly, currency }
         })?;
-        reads.insert(product.clone(), after);
+        read.bytes = after;
         Ok(())
     }
 
     /// Gives back what was taken and not read.
     pub(super) fn give_back(&self, product: &ProductId, bytes: u64) {
         let mut reads = self.reads.lock();
-        if let Some(held) = reads.get_mut(product) {
-            let after = held.saturating_sub(bytes);
-            self.purse.0.lock().held -= self.cost(*held) - self.cost(after);
-            *held = after;
+        if let Some(read) = reads.get_mut(product) {
+            let after = read.bytes.saturating_sub(bytes);
+            self.purse.0.lock().held -= read.cost(read.bytes) - read.cost(after);
+            read.bytes = after;
         }
     }
 
-    /// Exchanges what is held for what was charged, and tells of the thresholds that this passed.
-    pub(super) fn settle(&self, charged: Cost) {
-        let held: i128 = std::mem::take(&mut *self.reads.lock()).values().map(|bytes| self.cost(*bytes)).sum();
-        let (before, after) = {
-            let mut money = self.purse.0.lock();
-            let before = money.spent;
-            money.held -= held;
-            money.spent = before.saturating_add(charged.units());
-            (before, money.spent)
-        };
+    /// What it holds, for whoever writes what it is charged.
+    pub(super) fn held(self: &Arc<Self>) -> Held {
+        let amount = std::mem::take(&mut *self.reads.lock()).values().map(|read| read.cost(read.bytes)).sum();
+        Held { spending: Arc::clone(self), amount }
+    }
+
+    fn alert(&self, month: Month, (before, after): (i128, i128)) {
         for percent in &self.budget.alerts {
             let threshold = self.limit / 100 * i128::from(*percent);
             if before < threshold && after >= threshold {
+                let (domain, _, currency) = &self.whose;
                 tracing::warn!(
-                    domain = %self.domain,
-                    month = %self.month.format("%Y-%m"),
+                    %domain,
+                    %month,
                     percent,
                     spent = %Cost::from_units(after).decimal(),
                     budget = %self.budget.monthly,
-                    currency = %self.currency,
+                    currency,
                     "a domain has spent a share of its monthly budget"
                 );
             }
         }
     }
+}
 
-    fn cost(&self, bytes: u64) -> i128 {
-        Cost::of(self.rules.charged(bytes), self.per_tib).units()
+impl Money {
+    /// What was spent before and after a charge.
+    fn pay(&mut self, charged: Cost) -> (i128, i128) {
+        let before = self.spent;
+        self.spent = before.saturating_add(charged.units());
+        (before, self.spent)
     }
 }
 
@@ -152,6 +185,10 @@ impl Spending {
 struct Exhausted;
 
 impl Purse {
+    fn pay(&self, charged: Cost) -> (i128, i128) {
+        self.0.lock().pay(charged)
+    }
+
     fn hold(&self, more: i128, limit: Option<i128>) -> Result<(), Exhausted> {
         let mut money = self.0.lock();
         let sum = money.spent.saturating_add(money.held).saturating_add(more);

@@ -1,4 +1,4 @@
-//! The bill in FOCUS, the FinOps Open Cost and Usage Specification: a row for each day, consumer, output port and price.
+//! The bill in FOCUS, the FinOps Open Cost and Usage Specification: a row for each day, consumer, output port and price, and each correction.
 //!
 //! Version 1.4 of the dataset "Cost and Usage" is the table; 1.2 differs in the names of two columns. Amounts are as exact as the ledger's. What
 //! was priced is derived from the cost, so that quantity times unit price is the cost, with rounding steps and minima in it; what
@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimeUnit, i256};
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime};
 use rusqlite::types::Value;
 
+use super::Month;
 use super::ledger::{Column, Kind, Ledger, column, maybe};
 use super::price::COST_SCALE;
 use crate::error::{Fault, Result};
@@ -31,6 +32,8 @@ enum Source {
     Null,
     /// The mesh.
     Mesh,
+    /// The same in each row of usage; a correction has none.
+    Used(&'static str),
     /// A text of the row.
     Text(fn(&Row) -> String),
     /// A text of the row that may be missing.
@@ -39,12 +42,14 @@ enum Source {
     Day(fn(&Row) -> Option<NaiveDate>),
     /// What it costs.
     Cost,
-    /// The price of a tebibyte.
+    /// The price of a tebibyte, of usage.
     UnitPrice,
-    /// Tebibytes that were priced.
+    /// Tebibytes that were priced, of usage.
     Priced,
-    /// Bytes or queries.
-    Count(fn(&Row) -> i64),
+    /// Bytes, of usage.
+    Measured,
+    /// Queries.
+    Queries,
 }
 
 /// The columns of version 1.4, in the order of their names, and our own after them.
@@ -53,46 +58,46 @@ const COLUMNS: &[(&str, Source)] = &[
     ("BillingAccountId", Source::Mesh),
     ("BillingAccountName", Source::Mesh),
     ("BillingCurrency", Source::Text(|row| row.currency.clone())),
-    ("BillingPeriodEnd", Source::Day(|row| row.month()?.checked_add_months(Months::new(1)))),
-    ("BillingPeriodStart", Source::Day(Row::month)),
-    ("ChargeCategory", Source::Fixed("Usage")),
-    ("ChargeClass", Source::Null),
-    ("ChargeDescription", Source::Text(|row| format!("Bytes scanned of {} by {}", row.product(), row.consumer))),
-    ("ChargeFrequency", Source::Fixed("Usage-Based")),
-    ("ChargePeriodEnd", Source::Day(|row| row.day.checked_add_days(Days::new(1)))),
+    ("BillingPeriodEnd", Source::Day(|row| Some(row.month.next().first_day()))),
+    ("BillingPeriodStart", Source::Day(|row| Some(row.month.first_day()))),
+    ("ChargeCategory", Source::Text(|row| if row.usage.is_some() { "Usage" } else { "Adjustment" }.to_owned())),
+    ("ChargeClass", Source::Maybe(|row| row.corrects().then(|| "Correction".to_owned()))),
+    ("ChargeDescription", Source::Text(Row::description)),
+    ("ChargeFrequency", Source::Text(|row| if row.usage.is_some() { "Usage-Based" } else { "One-Time" }.to_owned())),
+    ("ChargePeriodEnd", Source::Day(Row::end)),
     ("ChargePeriodStart", Source::Day(|row| Some(row.day))),
-    ("ConsumedQuantity", Source::Count(|row| row.bytes)),
-    ("ConsumedUnit", Source::Fixed("B")),
+    ("ConsumedQuantity", Source::Measured),
+    ("ConsumedUnit", Source::Used("B")),
     ("ContractedCost", Source::Cost),
     ("ContractedUnitPrice", Source::UnitPrice),
     ("EffectiveCost", Source::Cost),
     ("HostProviderName", Source::Mesh),
-    ("InvoiceId", Source::Null),
+    ("InvoiceId", Source::Maybe(|row| row.statement.clone())),
     ("InvoiceIssuerName", Source::Mesh),
     ("ListCost", Source::Cost),
     ("ListUnitPrice", Source::UnitPrice),
-    ("PricingCategory", Source::Fixed("Standard")),
+    ("PricingCategory", Source::Used("Standard")),
     ("PricingQuantity", Source::Priced),
-    ("PricingUnit", Source::Fixed("TiB")),
-    ("ResourceId", Source::Text(|row| format!("urn:meshgate:{}:{}:{}", row.producer, row.product, row.port))),
-    ("ResourceName", Source::Text(|row| format!("{}.{}", row.product(), row.port))),
-    ("ResourceType", Source::Fixed("Data Product Output Port")),
+    ("PricingUnit", Source::Used("TiB")),
+    ("ResourceId", Source::Maybe(|row| row.port().map(|port| format!("urn:meshgate:{}:{}:{port}", row.producer, row.product)))),
+    ("ResourceName", Source::Maybe(|row| row.port().map(|port| format!("{}.{port}", row.product())))),
+    ("ResourceType", Source::Used("Data Product Output Port")),
     ("ServiceCategory", Source::Fixed("Analytics")),
     ("ServiceName", Source::Fixed("Federated SQL")),
     ("ServiceProviderName", Source::Mesh),
     ("ServiceSubcategory", Source::Fixed("Data Processing")),
-    ("SkuId", Source::Fixed("scan-bytes")),
-    ("SkuMeter", Source::Fixed("Bytes Scanned")),
+    ("SkuId", Source::Used("scan-bytes")),
+    ("SkuMeter", Source::Used("Bytes Scanned")),
     ("SkuPriceDetails", Source::Null),
-    ("SkuPriceId", Source::Text(|row| row.price_id.clone())),
+    ("SkuPriceId", Source::Maybe(|row| row.usage.as_ref().map(|usage| usage.price_id.clone()))),
     ("SubAccountId", Source::Text(|row| row.consumer.clone())),
     ("SubAccountName", Source::Text(|row| row.consumer.clone())),
     ("Tags", Source::Text(|row| serde_json::json!({ "mesh/consumer": row.consumer, "mesh/producer": row.producer }).to_string())),
     ("x_ConsumerDomain", Source::Text(|row| row.consumer.clone())),
     ("x_CostCenter", Source::Maybe(|row| row.cost_center.clone())),
-    ("x_OutputPort", Source::Text(|row| row.port.clone())),
+    ("x_OutputPort", Source::Maybe(|row| row.port().map(str::to_owned))),
     ("x_ProducerDomain", Source::Text(|row| row.producer.clone())),
-    ("x_QueryCount", Source::Count(|row| row.queries)),
+    ("x_QueryCount", Source::Queries),
 ];
 
 /// Versions of the specification that the bill can be written in.
@@ -118,26 +123,37 @@ impl Version {
 /// The columns.
 pub(crate) fn schema(version: Version) -> SchemaRef {
     let field = |(name, from): &(&'static str, Source)| {
-        let nullable = matches!(from, Source::Null | Source::Maybe(_));
+        let nullable = !matches!(from, Source::Fixed(_) | Source::Mesh | Source::Text(_) | Source::Day(_) | Source::Cost | Source::Queries);
         Field::new(version.name(name), from.data_type(), nullable)
     };
     Arc::new(Schema::new(COLUMNS.iter().map(field).collect::<Vec<_>>()))
 }
 
-/// What happened on one day under one price.
+/// What happened on one day under one price, or a correction.
 struct Row {
+    /// Whose bill it is on.
+    month: Month,
+    /// The statement that it is on.
+    statement: Option<String>,
     day: NaiveDate,
     consumer: String,
     cost_center: Option<String>,
     producer: String,
     product: String,
-    port: String,
-    price_id: String,
     currency: String,
     queries: i64,
-    bytes: i64,
     /// In units of 10^-15.
     cost: i128,
+    /// What a correction has none of.
+    usage: Option<Usage>,
+    /// Why, of a correction.
+    reason: Option<String>,
+}
+
+struct Usage {
+    port: String,
+    price_id: String,
+    bytes: i64,
     /// Of a tebibyte, in units of 10^-10.
     unit_price: i128,
 }
@@ -147,15 +163,34 @@ impl Row {
         format!("{}.{}", self.producer, self.product)
     }
 
-    fn month(&self) -> Option<NaiveDate> {
-        self.day.with_day(1)
+    /// Whether it changes a month that was billed before.
+    fn corrects(&self) -> bool {
+        self.day.with_day(1) != Some(self.month.first_day())
+    }
+
+    fn port(&self) -> Option<&str> {
+        self.usage.as_ref().map(|usage| usage.port.as_str())
+    }
+
+    fn description(&self) -> String {
+        let (product, consumer) = (self.product(), &self.consumer);
+        match &self.reason {
+            None => format!("Bytes scanned of {product} by {consumer}"),
+            Some(reason) => format!("Correction of {product} for {consumer}: {reason}"),
+        }
+    }
+
+    /// The day after the last. A correction is of a whole month.
+    fn end(&self) -> Option<NaiveDate> {
+        if self.usage.is_some() { self.day.checked_add_days(Days::new(1)) } else { self.day.checked_add_months(Months::new(1)) }
     }
 
     /// Tebibytes, in units of 10^-24.
     fn priced(&self) -> Option<i128> {
-        let (amount, by) = match self.unit_price {
+        let usage = self.usage.as_ref()?;
+        let (amount, by) = match usage.unit_price {
             // What costs nothing is priced as it was consumed.
-            0 => (i256::from(self.bytes).checked_mul(pow10(24))?, i256::from_i128(1 << 40)),
+            0 => (i256::from(usage.bytes).checked_mul(pow10(24))?, i256::from_i128(1 << 40)),
             price => (i256::from_i128(self.cost).checked_mul(pow10(24 + PRICE_SCALE - COST_SCALE))?, i256::from_i128(price)),
         };
         let half = by.checked_div(i256::from_i128(2))?;
@@ -173,23 +208,39 @@ const READ: &[Column] = &[
     maybe("cost_center", Kind::Text, ""),
     column("producer_domain", Kind::Text, ""),
     column("product", Kind::Text, ""),
-    column("port", Kind::Text, ""),
-    column("price_id", Kind::Text, ""),
-    column("unit_price", Kind::Price, ""),
+    maybe("port", Kind::Text, ""),
+    maybe("price_id", Kind::Text, ""),
+    maybe("unit_price", Kind::Price, ""),
     column("currency", Kind::Text, ""),
     column("queries", Kind::Int, ""),
     column("bytes", Kind::Int, ""),
     column("cost", Kind::Cost, ""),
+    column("month", Kind::Text, ""),
+    maybe("statement", Kind::Text, ""),
+    maybe("reason", Kind::Text, ""),
 ];
 
-/// The dataset over the usage for which `condition` holds, in which `values` are `?1`, `?2`, …
+/// The dataset over the charges for which `condition` holds, in which `values` are `?1`, `?2`, …
 pub(crate) fn cost_and_usage(ledger: &Ledger, version: Version, mesh: &str, condition: &str, values: &[Value]) -> Result<RecordBatch> {
     const DAY: &str = "started_at - started_at % 86400000000";
+    let statement = |of: &str| {
+        format!(
+            "(SELECT statement_id FROM statements s
+              WHERE s.month = {of}.month AND s.consumer_domain = {of}.consumer_domain AND s.currency = {of}.currency)"
+        )
+    };
     let sql = format!(
         "SELECT {DAY}, consumer_domain, cost_center, producer_domain, product, port, price_id, unit_price, currency,
-             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest)
+             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), month, {}, NULL
          FROM usage WHERE ({condition}) AND price_id IS NOT NULL AND currency IS NOT NULL
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 4, 5, 6, 7"
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, month
+         UNION ALL
+         SELECT CAST(strftime('%s', of_month || '-01') AS INTEGER) * 1000000, consumer_domain, cost_center, producer_domain, product, NULL,
+             NULL, NULL, currency, 0, 0, cost_micros, cost_rest, month, {}, reason
+         FROM corrections WHERE ({condition})
+         ORDER BY 1, 2, 4, 5, 6, 7",
+        statement("usage"),
+        statement("corrections")
     );
     let rows = rows(&ledger.all(READ, &sql, values)?);
     let columns = COLUMNS.iter().map(|(_, from)| from.array(&rows, mesh)).collect::<Result<Vec<_>>>()?;
@@ -202,23 +253,28 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     let decimals = |at: usize| -> Vec<i128> { batch.column(at).as_primitive::<Decimal128Type>().values().to_vec() };
     let counts = |at: usize| -> Vec<i64> { batch.column(at).as_primitive::<Int64Type>().values().to_vec() };
     let days = batch.column(0).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values().to_vec();
-    let [consumers, centers, producers, products, ports, ids, currencies] = [1, 2, 3, 4, 5, 6, 8].map(texts);
+    let [consumers, centers, producers, products, ports, ids, currencies, months, statements, reasons] =
+        [1, 2, 3, 4, 5, 6, 8, 12, 13, 14].map(texts);
     let (prices, queries, bytes, costs) = (decimals(7), counts(9), counts(10), decimals(11));
     let row = |at: usize| {
         let text = |texts: &[Option<String>]| texts.get(at).cloned().flatten();
+        let usage = || {
+            let (port, price_id) = (text(&ports)?, text(&ids)?);
+            Some(Usage { port, price_id, bytes: *bytes.get(at)?, unit_price: *prices.get(at)? })
+        };
         Some(Row {
+            month: text(&months)?.parse().ok()?,
+            statement: text(&statements),
             day: DateTime::from_timestamp_micros(*days.get(at)?)?.date_naive(),
             consumer: text(&consumers)?,
             cost_center: text(&centers),
             producer: text(&producers)?,
             product: text(&products)?,
-            port: text(&ports)?,
-            price_id: text(&ids)?,
             currency: text(&currencies)?,
             queries: *queries.get(at)?,
-            bytes: *bytes.get(at)?,
             cost: *costs.get(at)?,
-            unit_price: *prices.get(at)?,
+            usage: usage(),
+            reason: text(&reasons),
         })
     };
     (0..batch.num_rows()).filter_map(row).collect()
@@ -227,12 +283,12 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
 impl Source {
     fn data_type(self) -> DataType {
         match self {
-            Self::Fixed(_) | Self::Null | Self::Mesh | Self::Text(_) | Self::Maybe(_) => DataType::Utf8,
+            Self::Fixed(_) | Self::Null | Self::Mesh | Self::Used(_) | Self::Text(_) | Self::Maybe(_) => DataType::Utf8,
             Self::Day(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Cost => Kind::Cost.data_type(),
             Self::UnitPrice => Kind::Price.data_type(),
             Self::Priced => DataType::Decimal128(DIGITS, FINE),
-            Self::Count(_) => DataType::Int64,
+            Self::Measured | Self::Queries => DataType::Int64,
         }
     }
 
@@ -246,12 +302,14 @@ impl Source {
             Self::Fixed(text) => texts(&|_| Some(text.to_owned())),
             Self::Null => texts(&|_| None),
             Self::Mesh => texts(&|_| Some(mesh.to_owned())),
+            Self::Used(text) => texts(&|row| row.usage.as_ref().map(|_| text.to_owned())),
             Self::Text(of) => texts(&|row| Some(of(row))),
             Self::Maybe(of) => texts(&of),
             Self::Cost => return decimals(&|row| Some(row.cost)),
-            Self::UnitPrice => return decimals(&|row| Some(row.unit_price)),
+            Self::UnitPrice => return decimals(&|row| Some(row.usage.as_ref()?.unit_price)),
             Self::Priced => return decimals(&Row::priced),
-            Self::Count(of) => Arc::new(rows.iter().map(of).collect::<arrow::array::Int64Array>()),
+            Self::Measured => Arc::new(rows.iter().map(|row| Some(row.usage.as_ref()?.bytes)).collect::<Int64Array>()),
+            Self::Queries => Arc::new(rows.iter().map(|row| Some(row.queries)).collect::<Int64Array>()),
             Self::Day(of) => {
                 let moment = |row: &Row| of(row).map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros());
                 Arc::new(rows.iter().map(moment).collect::<TimestampMicrosecondArray>().with_timezone("UTC"))

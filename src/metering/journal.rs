@@ -7,6 +7,8 @@
 //!
 //! Reading is elsewhere (`ledger`), over connections of its own.
 
+mod books;
+mod entries;
 mod record;
 mod schema;
 mod writer;
@@ -24,12 +26,14 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::account::{Account, QueryState};
-use super::budget::{Purses, month_of};
-use super::{DecisionRecord, QueryStart};
+use super::budget::{Held, Purses};
+use super::{DecisionRecord, Month, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
 
+pub(super) use books::Books;
 pub(super) use record::{PortRecord, Settlement};
+pub(super) use schema::VERSION;
 
 /// Progress of a port is made durable whenever so many more bytes were read.
 pub(super) const PROGRESS_BYTES: u64 = 64 << 20;
@@ -61,7 +65,7 @@ impl Journal {
     /// Starts the writer.
     fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
-        let spent = store.spent_since(month_of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
+        let spent = store.spent_in(Month::of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
         let link = Arc::new(Link::new(queue, clock, Purses::new(spent)));
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
@@ -71,7 +75,7 @@ impl Journal {
 
     /// Whether it can be written. Where not, no query is admitted.
     pub fn is_writable(&self) -> bool {
-        self.0.link.health() == Health::Good
+        self.0.link.is_writable()
     }
 
     /// This gateway's id in the ledger.
@@ -89,9 +93,15 @@ impl Journal {
 
     /// Records decisions. Durable no later than the query's settlement.
     pub fn decisions(&self, records: Vec<DecisionRecord>) {
-        if !records.is_empty() {
-            self.0.link.send(Entry::Decisions(records));
-        }
+        self.0.link.decisions(records);
+    }
+
+    /// Waits until everything that was sent to it before is on disk, or cannot be. Blocks the thread.
+    pub(crate) fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        self.0.link.send(Entry::Flush(done));
+        // What cannot be written is told to those whose it is.
+        let _ = futures::executor::block_on(flushed);
     }
 
     /// Takes rows of usage out, up to an entry: some of them, and never the newest row. They must be somewhere else by then. Durable when it answers.
@@ -172,10 +182,11 @@ enum Health {
 
 /// One thing for the writer to do.
 enum Entry {
-    Settle(Box<Settlement>, Option<oneshot::Sender<Settled>>),
-    Late(Box<Settlement>),
+    Settle(Box<Settlement>, Option<Held>, oneshot::Sender<Settled>),
+    Late(Box<Settlement>, Option<Held>),
     Decisions(Vec<DecisionRecord>),
     Progress,
+    Flush(oneshot::Sender<Settled>),
     Forget(i64, oneshot::Sender<Settled>),
     Close(Option<oneshot::Sender<Settled>>),
 }
@@ -189,6 +200,8 @@ pub(super) struct Link {
     numbers: AtomicU64,
     progress_asked: AtomicBool,
     running: Mutex<HashMap<u64, Weak<QueryState>>>,
+    /// Settlements that nobody waits for. The writer takes them when it is awake anyway.
+    quiet: Mutex<Vec<(Settlement, Option<Held>)>>,
     purses: Purses,
 }
 
@@ -202,6 +215,7 @@ impl Link {
             numbers: AtomicU64::new(0),
             progress_asked: AtomicBool::new(false),
             running: Mutex::default(),
+            quiet: Mutex::default(),
             purses,
         }
     }
@@ -226,12 +240,43 @@ impl Link {
         self.running.lock().remove(&number);
     }
 
-    pub(super) fn settle(&self, settlement: Settlement, waiter: Option<oneshot::Sender<Settled>>) {
-        self.send(Entry::Settle(Box::new(settlement), waiter));
+    pub(super) fn settle(&self, settlement: Settlement, held: Option<Held>, waiter: Option<oneshot::Sender<Settled>>) {
+        let Some(waiter) = waiter else { return self.settle_quietly(settlement, held) };
+        self.send(Entry::Settle(Box::new(settlement), held, waiter));
     }
 
-    pub(super) fn late(&self, settlement: Settlement) {
-        self.send(Entry::Late(Box::new(settlement)));
+    fn settle_quietly(&self, settlement: Settlement, held: Option<Held>) {
+        self.queued.fetch_add(1, Ordering::Relaxed);
+        let mut quiet = self.quiet.lock();
+        quiet.push((settlement, held));
+        let many = quiet.len() >= writer::MAX_BATCH;
+        drop(quiet);
+        if many {
+            self.ask_for_progress();
+        }
+    }
+
+    fn take_quiet(&self) -> Vec<(Settlement, Option<Held>)> {
+        let quiet = std::mem::take(&mut *self.quiet.lock());
+        self.queued.fetch_sub(quiet.len(), Ordering::Relaxed);
+        quiet
+    }
+
+    pub(super) fn decisions(&self, records: Vec<DecisionRecord>) {
+        if !records.is_empty() {
+            self.send(Entry::Decisions(records));
+        }
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.health() == Health::Good
+    }
+
+    /// What was read after the settlement, which may be nothing.
+    pub(super) fn late(&self, settlement: Settlement, held: Option<Held>) {
+        if settlement.has_read() || held.is_some() {
+            self.send(Entry::Late(Box::new(settlement), held));
+        }
     }
 
     /// Wakes the writer to record progress, once however many ask.

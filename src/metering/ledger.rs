@@ -17,21 +17,27 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, Row, params_from_iter};
 
-use super::journal::FILE;
+use super::journal::{FILE, Journal, VERSION};
 use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
 
-pub(crate) use table::{fixed_table, paged_table};
-pub(super) use usage::{Stored, stored};
+pub(crate) use table::{Begin, fixed_table, paged_table, paged_tables};
+pub(super) use usage::{MIRROR, Stored, attach_own, stored};
 pub(crate) use usage::{USAGE, published};
 
-/// The file beside a journal in which its gateway keeps the published rows that the journal does not have: other gateways', and its own
-/// that retention has taken out.
-pub(super) const MIRROR: &str = "published.sqlite";
-
-/// Rows of one page.
+/// Rows of one page. Even, so that both sides of an entry are in one.
 const PAGE: i64 = 8192;
+
+/// What is owed: usage as the connection's reader may see it, and corrections.
+const CHARGES: &str = "
+    CREATE TEMP VIEW charges AS
+    SELECT month, consumer_domain, cost_center, producer_domain, product, query_id, principal, purpose, application_name,
+        bytes_from_storage + bytes_from_cache AS bytes_scanned, cost_micros, cost_rest, currency FROM usage
+    UNION ALL
+    SELECT month, consumer_domain, cost_center, producer_domain, product, NULL, NULL, NULL, NULL, 0, cost_micros, cost_rest, currency
+    FROM main.corrections;
+";
 
 /// The digits of every amount and price: 23 before the point.
 const MONEY_PRECISION: u8 = 38;
@@ -98,18 +104,27 @@ pub(crate) fn schema_of(columns: &[Column]) -> SchemaRef {
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger {
     path: PathBuf,
+    is_journal: bool,
     /// Whose member reads it, where not everything is for them: what they read of other domains' filtered products is rounded up.
     reader: Option<DomainName>,
+    /// Who writes it, where that is this process: what it was sent is on disk before it is read.
+    writer: Option<Journal>,
 }
 
 impl Ledger {
     /// The journal of a state folder.
     pub(crate) fn in_folder(state: &Path) -> Self {
-        Self::at(&state.join(FILE))
+        Self { is_journal: true, ..Self::at(&state.join(FILE)) }
     }
 
+    /// Records in another file than a journal.
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), reader: None }
+        Self { path: path.to_owned(), is_journal: false, reader: None, writer: None }
+    }
+
+    /// This gateway's own journal.
+    pub(crate) fn of(journal: &Journal) -> Self {
+        Self { is_journal: true, writer: Some(journal.clone()), ..Self::at(journal.path()) }
     }
 
     /// The same figures as a member of a domain may see them.
@@ -124,23 +139,28 @@ impl Ledger {
 
     /// A read-only connection.
     pub(crate) fn connect(&self) -> Result<Connection> {
+        if let Some(writer) = &self.writer {
+            writer.flush();
+        }
         let connection = Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
         let connection = connection.map_err(cannot_read)?;
         connection.busy_timeout(Duration::from_secs(5)).map_err(cannot_read)?;
-        if self.path.ends_with(FILE) {
-            let mirrored = self.attach(&connection).map_err(cannot_read)?;
-            usage::define(&connection, mirrored, self.reader.as_ref()).map_err(cannot_read)?;
+        if self.is_journal {
+            self.define(&connection)?;
         }
         Ok(connection)
     }
 
-    /// Attaches the copy of published rows, where there is one.
-    fn attach(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        let mirror = self.path.with_file_name(MIRROR);
-        let (true, Some(mirror)) = (mirror.is_file(), mirror.to_str()) else { return Ok(false) };
-        connection.execute("ATTACH DATABASE ?1 AS mirror", [mirror])?;
-        // It is there before its table is, when it is made.
-        connection.query_row("SELECT EXISTS (SELECT 1 FROM mirror.sqlite_schema WHERE name = 'usage')", [], |row| row.get(0))
+    /// What figures are asked of on a connection: rows as the reader is told them, and what is owed.
+    fn define(&self, connection: &Connection) -> Result<()> {
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(cannot_read)?;
+        if version != VERSION {
+            return Err(Fault::new(ErrorKind::Storage, "the usage journal was written by another version of meshgate")
+                .with_hint("A gateway of this version brings an older journal up to date when it starts."));
+        }
+        let mirrored = attach_own(connection, &self.path).map_err(cannot_read)?;
+        usage::define(connection, mirrored, self.reader.as_ref()).map_err(cannot_read)?;
+        connection.execute_batch(CHARGES).map_err(cannot_read)
     }
 
     /// The one number that a query gives.
@@ -181,6 +201,18 @@ pub(crate) struct Walk {
 impl Walk {
     /// Begins one: the rows that are there now and for which `condition` holds, in which `values` are `?1`, `?2`, ….
     pub(crate) fn begin(ledger: &Ledger, columns: &'static [Column], table: &str, condition: &str, values: Vec<Value>) -> Result<Self> {
+        Self::join(ledger, columns, table, "", condition, values)
+    }
+
+    /// The same where each row is joined with rows of something else: always with two.
+    pub(crate) fn join(
+        ledger: &Ledger,
+        columns: &'static [Column],
+        table: &str,
+        with: &str,
+        condition: &str,
+        values: Vec<Value>,
+    ) -> Result<Self> {
         let connection = ledger.connect()?;
         let last = connection
             .query_row(&format!("SELECT coalesce(max(entry), 0) FROM main.{table}"), [], |row| row.get(0))
@@ -191,7 +223,7 @@ impl Walk {
         let relations: &[&str] = if table == "usage" { &["usage_elsewhere", "usage_here"] } else { &[table] };
         let statement = |relation: &&str| {
             format!(
-                "SELECT entry, {} FROM {relation} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
+                "SELECT entry, {} FROM {relation} {with} WHERE ({condition}) AND entry > ?{from} AND entry <= ?{to} ORDER BY entry LIMIT {PAGE}",
                 list.join(", ")
             )
         };

@@ -3,10 +3,13 @@
 //! A tebibyte is 2^40 bytes, so an exact quotient may need forty digits after the point. The ledger keeps fifteen, a hundred times finer than
 //! a byte at one unit a tebibyte, and rounds half to even, so that many small rows add up to what one large one costs.
 
-use chrono::{DateTime, Utc};
+mod list;
+mod rates;
+
 use rust_decimal::Decimal;
 
-use crate::catalog::Price;
+pub use list::PriceList;
+pub(super) use rates::Rates;
 
 /// Digits after the point of every amount in the ledger.
 pub const COST_SCALE: u32 = 15;
@@ -80,12 +83,6 @@ fn divide_to_even(amount: i128, by: i128) -> i128 {
         std::cmp::Ordering::Greater => whole + 1,
         std::cmp::Ordering::Equal => whole + (whole & 1),
     }
-}
-
-/// The price in force at a moment: the newest that began by that day (UTC). `prices` may be in any order.
-pub fn price_at(prices: &[Price], at: DateTime<Utc>) -> Option<&Price> {
-    let day = at.date_naive();
-    prices.iter().filter(|price| price.from <= day).max_by_key(|price| price.from)
 }
 
 /// The rules of a price that turn bytes read into bytes charged.

@@ -3,7 +3,7 @@
 //! Every so often, on a thread of its own, so that no query waits for it: what the table does not have yet is appended (`table`), what it has of
 //! others is taken into the copy that the finance views read (`mirror`), small files are joined, and what is old enough leaves the journal.
 //! Nothing is remembered between two rounds but what the table, the journal and the copy say themselves. So a round may end anywhere, by an
-//! error or with the process, and the next one goes on from there. `docs/decisions/0008-the-published-ledger.md` says why it is this way.
+//! error or with the process, and the next one goes on from there. `docs/decisions/0010-the-published-ledger.md` says why it is this way.
 
 mod mirror;
 mod sorted;

@@ -11,9 +11,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::NaiveDate;
 use rust_decimal::Decimal;
 
+use super::Month;
 use super::account::QueryState;
 use crate::id::{DomainName, ProductId};
 
@@ -104,8 +104,8 @@ pub enum LimitReached {
     Budget {
         /// Whose.
         domain: DomainName,
-        /// The first day of the month.
-        month: NaiveDate,
+        /// Of which month.
+        month: Month,
         /// The budget.
         monthly: Decimal,
         /// Its currency.

@@ -281,7 +281,7 @@ fn start(limit: u64) -> QueryStart {
         statement_digest: String::new(),
         statement: None,
         queued_ms: 0,
-        price: None,
+        prices: Default::default(),
         max_scan_bytes: Some(limit),
         budget: None,
     }

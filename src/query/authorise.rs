@@ -204,7 +204,7 @@ fn record(
         reasons.extend(receipt.masks.iter().map(|digest| format!("the masks' receipt is {digest}")));
     }
     let (principal, circumstances) = (&asker.principal, &asker.circumstances);
-    gateway.journal().decisions(vec![DecisionRecord {
+    let record = DecisionRecord {
         decided_at: gateway.now(),
         query_id,
         principal: principal.name.clone(),
@@ -224,7 +224,11 @@ fn record(
             protocol: circumstances.protocol.to_owned(),
             application_name: circumstances.application_name.clone(),
         },
-    }]);
+    };
+    match books {
+        Books::Query(_, account) => account.decided(record),
+        Books::Description => gateway.journal().decisions(vec![record]),
+    }
 }
 
 impl Granted {

@@ -8,6 +8,7 @@
 mod arithmetic;
 mod calls;
 mod clock;
+mod dates;
 mod integer;
 mod interval;
 mod literal;
@@ -28,6 +29,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 pub(super) use self::arithmetic::as_decimal;
 pub(crate) use self::arithmetic::is_taken;
+pub(super) use self::dates::DatesAsDates;
 pub(crate) use self::literal::moment_value;
 pub(super) use self::operators::Operators;
 pub(super) use self::parameters::parameter_types;

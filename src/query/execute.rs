@@ -110,7 +110,7 @@ impl MeteredRows {
         books: OpenBooks,
         deadline: Option<Instant>,
     ) -> Self {
-        let Planned { physical, schema, task, notices, permits: _ } = planned;
+        let Planned { physical, schema, task, notices, constant: _, permits: _ } = planned;
         let plan = Arc::clone(&physical);
         let result = workers.rows(&plan, || match explain {
             None => execute_stream(physical, task).map(|stream| called(stream, schema)),
@@ -132,6 +132,15 @@ impl MeteredRows {
                 Self { schema: Arc::new(Schema::empty()), query_id, notices, state }
             }
         }
+    }
+
+    /// Rows of a query that are known already. It is booked like any other.
+    pub(super) fn known(rows: RecordBatch, entry: Entry, books: OpenBooks) -> Self {
+        let (schema, query_id) = (rows.schema(), entry.query_id());
+        let stop = Box::pin(entry.stop().token().clone().cancelled_owned());
+        let stream = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), futures::stream::iter([Ok(rows)])));
+        let running = Running { stream, rows: 0, stop, deadline: None, entry, slot: None, books };
+        Self { schema, query_id, notices: Vec::new(), state: State::Running(Box::new(running)) }
     }
 
     /// Rows that are known already and that no product was read for.

@@ -5,7 +5,6 @@
 //! to the log. Errors from below a scan arrive as types of our own and name the product only.
 
 use arrow::error::ArrowError;
-use chrono::Months;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 
 use crate::error::{ErrorKind, Fault, causes};
@@ -90,9 +89,9 @@ pub(crate) fn limit_fault(limit: &LimitReached) -> Fault {
             .with_detail(format!("The query may scan {limit} bytes, and its next read would pass that."))
             .with_hint("Read fewer columns or partitions, or raise \"meshgate.max_scan_bytes\" where the limit is your own."),
         LimitReached::Budget { month, monthly, currency, .. } => {
-            let next = month.checked_add_months(Months::new(1)).unwrap_or(*month);
+            let next = month.next().first_day();
             Fault::new(ErrorKind::ScanLimit, limit.to_string())
-                .with_detail(format!("It is {monthly} {currency} for {}, and the next read would pass it.", month.format("%Y-%m")))
+                .with_detail(format!("It is {monthly} {currency} for {month}, and the next read would pass it."))
                 .with_hint(format!(
                     "finops.budgets has what was spent. The next month begins on {next}; until then the domain's owner can raise it."
                 ))

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
@@ -19,10 +20,17 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{
+    AggregateUDF, EmptyRelation, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, Volatility, WindowUDF,
+};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::prelude::SessionConfig;
 use datafusion::scalar::ScalarValue;
@@ -51,6 +59,8 @@ pub(crate) struct Engine {
     runtime: Arc<RuntimeEnv>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     type_planner: Arc<dyn TypePlanner>,
+    rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     workers: Workers,
 }
 
@@ -67,6 +77,8 @@ impl Engine {
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
             expr_planners: std::iter::once(Arc::new(dialect::Operators) as _).chain(functions::planners()).collect(),
             type_planner: Arc::new(system::PgTypePlanner),
+            rules: optimizer_rules(),
+            physical_rules: PhysicalOptimizer::new().rules,
             workers: Workers::start()?,
         })
     }
@@ -98,10 +110,20 @@ impl Engine {
             .with_expr_planners(self.expr_planners.clone())
             .with_type_planner(Arc::clone(&self.type_planner))
             .with_aggregate_functions(self.functions.for_the_optimiser())
+            .with_optimizer_rules(self.rules.clone())
+            .with_physical_optimizer_rules(self.physical_rules.clone())
             .build();
         state.mark_start_execution();
         state
     }
+}
+
+/// The engine's, and ours behind its first simplification.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let mut rules = Optimizer::new().rules;
+    let simplified = rules.iter().position(|rule| rule.name() == "simplify_expressions").map_or(0, |at| at + 1);
+    rules.insert(simplified, Arc::new(dialect::DatesAsDates));
+    rules
 }
 
 /// What the planner can find.
@@ -127,7 +149,7 @@ impl ContextProvider for Names<'_> {
                 let context =
                     SimplifyContext::builder().with_current_time().with_config_options(Arc::clone(self.state.config_options())).build();
                 let simplifier = ExprSimplifier::new(context);
-                let args = args.into_iter().map(|arg| simplifier.simplify(arg)).collect::<EngineResult<Vec<_>>>()?;
+                let args = args.into_iter().map(|arg| simplifier.simplify(arg).map(in_nanoseconds)).collect::<EngineResult<Vec<_>>>()?;
                 Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
             }
             None => plan_err!("Invalid function '{name}'"),
@@ -185,6 +207,17 @@ impl ContextProvider for Names<'_> {
 
     fn udwf_names(&self) -> Vec<String> {
         self.functions.window_names()
+    }
+}
+
+/// A moment as the engine's table functions take it.
+fn in_nanoseconds(arg: Expr) -> Expr {
+    match arg {
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata) => match moment.checked_mul(1_000) {
+            Some(fine) => Expr::Literal(ScalarValue::TimestampNanosecond(Some(fine), zone), metadata),
+            None => Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata),
+        },
+        other => other,
     }
 }
 
@@ -275,13 +308,66 @@ impl Drafted {
     /// The physical plan, every scan of which is counted and speaks of its product only.
     pub(crate) async fn plan(self) -> Result<Planned> {
         let Self { plan, state, governed, .. } = self;
-        let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
-        let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await.map_err(fault_of)?;
+        let (physical, constant) = match deep(|| one_row(&plan, &state)).map_err(fault_of)? {
+            Some(OneRow { plan, constant }) => (plan, constant),
+            None => {
+                let optimised = deep(|| state.optimize(&plan)).map_err(fault_of)?;
+                let physical = Deep(Box::pin(state.query_planner().create_physical_plan(&optimised, &state))).await;
+                (physical.map_err(fault_of)?, None)
+            }
+        };
         let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
         let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
         let schema = governed.names.call(&physical.schema());
-        Ok(Planned { physical, schema, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
+        let constant = constant.and_then(|row| row.with_schema(Arc::clone(&schema)).ok());
+        Ok(Planned { physical, schema, constant, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
     }
+}
+
+/// One row of values.
+struct OneRow {
+    plan: Arc<dyn ExecutionPlan>,
+    /// The row, where it is the same every time.
+    constant: Option<RecordBatch>,
+}
+
+/// The physical plan of one row of values, `SELECT 1`: there is nothing in it to optimise, and looking for it takes longer than all the rest.
+fn one_row(plan: &LogicalPlan, state: &SessionState) -> EngineResult<Option<OneRow>> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(None) };
+    let LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: true, schema }) = projection.input.as_ref() else { return Ok(None) };
+    let asks = |expr: &Expr| {
+        let query = |expr: &Expr| matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_));
+        expr.exists(|expr| Ok(query(expr) || matches!(expr, Expr::OuterReferenceColumn(..))))
+    };
+    let changes = |expr: &Expr| {
+        let changes = |expr: &Expr| matches!(expr, Expr::ScalarFunction(call) if call.func.signature().volatility != Volatility::Immutable);
+        expr.exists(|expr| Ok(changes(expr)))
+    };
+    let mut constant = true;
+    for expr in &projection.expr {
+        if asks(expr)? {
+            return Ok(None);
+        }
+        constant &= !changes(expr)?;
+    }
+    let context = SimplifyContext::builder()
+        .with_schema(Arc::clone(schema))
+        .with_config_options(Arc::clone(state.config_options()))
+        .with_query_execution_start_time(state.execution_props().query_execution_start_time);
+    let simplifier = ExprSimplifier::new(context.build());
+    let values = projection.expr.iter().map(|expr| simplifier.simplify(simplifier.coerce(expr.clone().unalias_nested().data, schema)?));
+    let values = values.collect::<EngineResult<Vec<_>>>()?;
+    let written = values.iter().map(|value| match value {
+        Expr::Literal(value, _) if constant => value.to_array().ok(),
+        _ => None,
+    });
+    let written: Option<Vec<ArrayRef>> = written.collect();
+    let named = values.into_iter().zip(projection.schema.fields());
+    let named = named.map(|(value, field)| Ok((state.create_physical_expr(value, schema)?, field.name().clone())));
+    let row = Arc::new(PlaceholderRowExec::new(Arc::clone(schema.inner())));
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(ProjectionExec::try_new(named.collect::<EngineResult<Vec<_>>>()?, row)?);
+    let constant = written.and_then(|row| RecordBatch::try_new(plan.schema(), row).ok());
+    Ok(Some(OneRow { plan, constant }))
 }
 
 /// Lets others, and a cancel, in between the batches of what makes many of one. Scans do so by themselves; a join of joins can work for
@@ -289,7 +375,8 @@ impl Drafted {
 fn yielding(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn ExecutionPlan>> {
     let plan = plan.transform_up(|node| {
         let multiplies = node.children().len() > 1 || node.is::<UnnestExec>();
-        Ok(if multiplies { Transformed::yes(Arc::new(CooperativeExec::new(paced(node)?)) as _) } else { Transformed::no(node) })
+        let node = paced(node)?;
+        Ok(Transformed::yes(if multiplies { Arc::new(CooperativeExec::new(node)) as _ } else { node }))
     });
     plan.map(|plan| plan.data)
 }
@@ -312,6 +399,8 @@ pub(crate) struct Planned {
     pub(super) physical: Arc<dyn ExecutionPlan>,
     /// The result's columns, as readers know them.
     pub(super) schema: SchemaRef,
+    /// All of its rows, where they are the same every time and for everybody who writes the same without calling anything.
+    pub(super) constant: Option<RecordBatch>,
     pub(super) task: Arc<TaskContext>,
     pub(super) notices: Vec<Notice>,
     pub(super) permits: Vec<(PortRef, OpenPort, Permit)>,

@@ -24,6 +24,9 @@ use super::fault::fault_of;
 /// The database's name, which may stand before a schema.
 const DATABASE: &str = "mesh";
 
+/// Expressions of a statement that is slight.
+const FEW: usize = 16;
+
 /// Who asks, and in which world: fixed for one statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
@@ -71,6 +74,8 @@ pub(crate) struct Resolved {
     pub(super) tables: Vec<(TableReference, Target)>,
     /// Names of the functions that it calls, in lower case, without a schema.
     pub(super) functions: Vec<String>,
+    /// How many expressions it has.
+    expressions: usize,
     /// How many parameters it was written with: a client binds them all, also those that a bridge made needless.
     pub(super) parameters: usize,
     /// What the result's columns are called.
@@ -96,13 +101,18 @@ impl Resolved {
                 None => return Err(undefined(&reference, &statement)),
             }
         }
-        let functions = functions_of(&statement);
-        Ok(Self { asker, statement, tables, functions, parameters, names })
+        let Calls { functions, expressions } = Calls::of(&statement);
+        Ok(Self { asker, statement, tables, functions, expressions, parameters, names })
     }
 
     /// Whether any product is read: such a statement takes a slot of its domain.
     pub(crate) fn reads_products(&self) -> bool {
         self.tables.iter().any(|(_, target)| matches!(target, Target::Product { .. }))
+    }
+
+    /// Whether it is planned sooner than it is handed to another thread: `SELECT 1`.
+    pub(super) fn is_slight(&self) -> bool {
+        self.tables.is_empty() && self.functions.is_empty() && self.expressions <= FEW
     }
 }
 
@@ -196,21 +206,31 @@ fn parameters_of(statement: &ast::Statement) -> usize {
     last.0
 }
 
-/// The functions that a statement calls.
-fn functions_of(statement: &ast::Statement) -> Vec<String> {
-    struct Calls(Vec<String>);
-    impl Visitor for Calls {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
-            if let ast::Expr::Function(call) = expr
-                && let Some(name) = call.name.0.last().and_then(|part| part.as_ident())
-            {
-                self.0.push(name.value.to_lowercase());
-            }
-            ControlFlow::Continue(())
-        }
+/// What a statement is made of.
+#[derive(Default)]
+struct Calls {
+    functions: Vec<String>,
+    expressions: usize,
+}
+
+impl Calls {
+    fn of(statement: &ast::Statement) -> Self {
+        let mut calls = Self::default();
+        let _ = statement.visit(&mut calls);
+        calls
     }
-    let mut calls = Calls(Vec::new());
-    let _ = statement.visit(&mut calls);
-    calls.0
+}
+
+impl Visitor for Calls {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &ast::Expr) -> ControlFlow<()> {
+        self.expressions += 1;
+        if let ast::Expr::Function(call) = expr
+            && let Some(name) = call.name.0.last().and_then(|part| part.as_ident())
+        {
+            self.functions.push(name.value.to_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
 }

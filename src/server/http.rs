@@ -1,4 +1,4 @@
-//! The HTTP door: health, readiness and metrics for machines that watch the gateway, and the API of access and governance.
+//! The HTTP door: health, readiness and metrics for machines that watch the gateway, and the API of access, governance and costs.
 //!
 //! It stays open while the gateway drains, so that `/readyz` can say so, and closes when everything ends.
 
@@ -6,6 +6,7 @@ mod access;
 mod auth;
 mod body;
 mod caller;
+mod finops;
 mod governance;
 mod health;
 mod refusal;
@@ -69,6 +70,7 @@ fn routes(context: Context) -> Router {
         .route("/metrics", get(health::metrics))
         .merge(access::routes())
         .merge(governance::routes())
+        .merge(finops::routes())
         .fallback(refusal::not_found)
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -82,7 +82,7 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 
 fn rows(name: &str, principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
     let columns = columns(name)?;
-    let ledger = Ledger::at(journal.path());
+    let ledger = Ledger::of(journal);
     let own = |domain: &DomainName| Value::Text(domain.as_str().to_owned());
     let (table, condition, values) = match (name, Whose::of(principal, READERS)) {
         ("decisions", Whose::All) => ("decisions", "TRUE", Vec::new()),

@@ -4,6 +4,8 @@
 //! or the producer, whole queries and budgets only where it is the consumer, because a query's total says something about what else it read.
 //! What they read of another domain's product with its rows filtered is rounded up (`metering::ledger`): bytes would weigh hidden rows.
 
+mod books;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
@@ -17,19 +19,18 @@ use crate::error::{Fault, Result};
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, USAGE, Walk, column, fixed_table, maybe, paged_table, schema_of};
-use crate::metering::{Journal, focus, units};
+use crate::metering::report::{By, Span, report};
+use crate::metering::{Journal, Month, Sheet, focus, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 5] = ["budgets", "focus", "monthly_costs", "queries", "usage"];
+const NAMES: [&str; 8] = ["budgets", "entries", "focus", "monthly_costs", "queries", "statement_lines", "statements", "usage"];
 
 /// The version of `finops.focus`.
 const FOCUS: focus::Version = focus::Version::V1_4;
 
 const GATEWAY: &str = "(SELECT gateway_id FROM gateway)";
-const MONTH: &str = "strftime('%Y-%m', started_at / 1000000, 'unixepoch')";
-
 /// What a query read is summed up from both places where usage lies, one at a time: each has an index on the query.
 const QUERIES: &[Column] = &[
     column("query_id", Kind::Text, "query_id"),
@@ -64,13 +65,13 @@ const QUERIES: &[Column] = &[
 ];
 
 const MONTHLY: &[Column] = &[
-    column("month", Kind::Text, MONTH),
+    column("month", Kind::Text, "month"),
     column("consumer_domain", Kind::Text, "consumer_domain"),
     maybe("cost_center", Kind::Text, "cost_center"),
     column("producer_domain", Kind::Text, "producer_domain"),
     column("product", Kind::Text, "product"),
     column("queries", Kind::Int, "count(DISTINCT query_id)"),
-    column("bytes_scanned", Kind::Int, "sum(bytes_from_storage + bytes_from_cache)"),
+    column("bytes_scanned", Kind::Int, "sum(bytes_scanned)"),
     column("cost", Kind::Cost, "sum(cost_micros), sum(cost_rest)"),
     maybe("currency", Kind::Text, "currency"),
 ];
@@ -90,6 +91,9 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "monthly_costs" => Some(schema_of(MONTHLY)),
         "budgets" => Some(budget_schema()),
         "focus" => Some(focus::schema(FOCUS)),
+        "entries" => Some(schema_of(books::ENTRIES)),
+        "statements" => Some(schema_of(books::STATEMENTS)),
+        "statement_lines" => Some(schema_of(books::LINES)),
         _ => None,
     }
 }
@@ -101,10 +105,7 @@ pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
 
 fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &Journal) -> Option<Arc<dyn TableProvider>> {
     let whose = Whose::of(principal, READERS);
-    let ledger = match &whose {
-        Whose::All => Ledger::at(journal.path()),
-        Whose::Domain(domain) => Ledger::at(journal.path()).seen_from(domain),
-    };
+    let ledger = whose.ledger(journal);
     match name {
         "usage" => {
             let (condition, values) = whose.either();
@@ -125,10 +126,20 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         }
         "budgets" => {
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
-            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &journal.now().format("%Y-%m").to_string()))
+            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &Month::of(journal.now()).to_string()))
         }
+        "entries" => books::entries(&ledger, whose.either()),
+        "statements" => books::statements(ledger, whose.consumer()),
+        "statement_lines" => books::lines(ledger, whose.either()),
         _ => None,
     }
+}
+
+/// The rows that `finops.monthly_costs` has for a principal, summed up otherwise.
+pub fn costs(principal: &Principal, journal: &Journal, span: Span, by: By) -> Result<Sheet> {
+    let whose = Whose::of(principal, READERS);
+    let (condition, values) = whose.either();
+    report(&whose.ledger(journal), span, by, condition, &values)
 }
 
 /// Whose rows a viewer sees.
@@ -144,6 +155,15 @@ impl Whose {
     /// All for members of `readers`.
     pub(super) fn of(principal: &Principal, readers: &str) -> Self {
         if principal.in_any(&[GroupName::new(readers)]) { Self::All } else { Self::Domain(principal.domain.clone()) }
+    }
+
+    /// The figures as they are told to them.
+    fn ledger(&self, journal: &Journal) -> Ledger {
+        let ledger = Ledger::of(journal);
+        match self {
+            Self::All => ledger,
+            Self::Domain(domain) => ledger.seen_from(domain),
+        }
     }
 
     fn either(&self) -> (&'static str, Vec<Value>) {
@@ -171,7 +191,7 @@ impl Whose {
 
 fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordBatch> {
     let list: Vec<&str> = MONTHLY.iter().map(|column| column.sql).collect();
-    let sql = format!("SELECT {} FROM usage WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
+    let sql = format!("SELECT {} FROM charges WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
     ledger.all(MONTHLY, &sql, values)
 }
 
@@ -190,13 +210,10 @@ fn budget_schema() -> SchemaRef {
 
 /// Each domain's budget against what it has spent this month. Spending in another currency than the mesh's does not count.
 fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> Result<RecordBatch> {
-    let sql = format!(
-        "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
-         WHERE started_at >= ?1 AND {MONTH} = ?2 AND currency = ?3 GROUP BY consumer_domain"
-    );
-    let first = month_start(month).unwrap_or_default();
-    let values = [Value::Integer(first), Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
-    let spent = spending(&ledger.all(SPENT, &sql, &values)?);
+    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
+         WHERE month = ?1 AND currency = ?2 GROUP BY consumer_domain";
+    let values = [Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
+    let spent = spending(&ledger.all(SPENT, sql, &values)?);
 
     let (mut domains, mut months, mut actions) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let amount = || Decimal128Builder::new().with_data_type(Kind::Cost.data_type());
@@ -231,12 +248,6 @@ fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
     use arrow::datatypes::Decimal128Type;
     let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
     domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
-}
-
-/// The first microsecond of a month written `2026-11`.
-fn month_start(month: &str) -> Option<i64> {
-    let day: chrono::NaiveDate = format!("{month}-01").parse().ok()?;
-    Some(day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
 }
 
 #[cfg(test)]

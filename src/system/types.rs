@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ObjectName, ObjectNamePart};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ObjectName, ObjectNamePart, TimezoneInfo};
 
 use super::shape::{PG_TYPE, field};
 
@@ -232,6 +232,10 @@ impl TypePlanner for PgTypePlanner {
             SqlType::JSONB => "jsonb",
             SqlType::JSON => "json",
             SqlType::Uuid => "uuid",
+            // Of microseconds, as PostgreSQL's: the planner's own end in 2262.
+            SqlType::Timestamp(None, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                return Ok(Some(Arc::new(Field::new("", DataType::Timestamp(TimeUnit::Microsecond, None), true))));
+            }
             SqlType::Custom(name, _) => return Ok(custom(name)),
             SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 let element = self.plan_type_field(element)?;

@@ -10,6 +10,7 @@ mod canary;
 mod catalogs;
 #[path = "catalogue/suite.rs"]
 mod catalogue;
+mod finance;
 mod flight;
 mod harness;
 mod http;

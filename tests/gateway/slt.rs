@@ -104,6 +104,35 @@ async fn a_reader_is_told_what_was_filtered_and_masked() {
     assert_eq!(told, ["rows of \"claims.by_region\" are filtered for you", "columns of \"claims.by_region\" are masked for you"]);
 }
 
+/// A statement without tables, functions and parameters is planned once for all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_remembered_of_a_statement_depends_on_nobody_and_on_no_time() {
+    let gateway = gateway().await;
+    let (reader, owner) = (gateway.pg("reader").await, gateway.pg("owner").await);
+    let one = |rows: Vec<Vec<Option<String>>>| rows.first().and_then(|row| row.first().cloned()).flatten().unwrap();
+    for _ in 0..2 {
+        assert_eq!(one(reader.text_rows("SELECT current_user").await.unwrap()), "reader");
+        assert_eq!(one(owner.text_rows("SELECT current_user").await.unwrap()), "owner");
+        for (client, zone, shown) in [(&reader, "UTC", "2024-01-01 00:00:00+00"), (&owner, "Asia/Tokyo", "2024-01-01 00:00:00+09")] {
+            client.text_rows(&format!("SET TimeZone = '{zone}'")).await.unwrap();
+            assert_eq!(one(client.text_rows("SELECT timestamptz '2024-01-01'").await.unwrap()), shown);
+        }
+        owner.text_rows("SET TimeZone = 'UTC'").await.unwrap();
+    }
+    for sql in ["SELECT now()", "SELECT clock_timestamp()", "SELECT 'now'::timestamptz", "SELECT current_timestamp", "SELECT random()"] {
+        let first = one(reader.text_rows(sql).await.unwrap());
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert_ne!(one(reader.text_rows(sql).await.unwrap()), first, "{sql}");
+    }
+    for _ in 0..2 {
+        assert_eq!(one(reader.text_rows("SELECT 2 + 3 AS five").await.unwrap()), "5");
+        assert!(reader.text_rows("SELECT 1 / 0").await.is_err());
+        assert_eq!(one(reader.text_rows("EXPLAIN SELECT 2 + 3 AS five").await.unwrap()).split(':').next(), Some("ProjectionExec"));
+    }
+    let told = gateway.pg("reader").await.text_rows("SELECT count(*) FROM finops.queries WHERE rows_returned = 1").await.unwrap();
+    assert!(one(told).parse::<u64>().unwrap() >= 2);
+}
+
 fn files() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/slt");
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -267,6 +267,37 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "currency: dollars",
         "5:13: error: `currency`: `dollars` is not a currency: write its three capital letters, as USD",
     ),
+    (
+        MESH_FILE,
+        "perTiB: \"5.00\"}",
+        "perTiB: \"5.00\"}, {id: b, from: 2026-01-01, perTiB: \"1\"}",
+        "6:62: error: two prices hold from 2026-01-01 for the same: only one of `standard` and `b` can",
+    ),
+    (
+        MESH_FILE,
+        "perTiB: \"5.00\"",
+        "perTiB: \"5.00\", products: []",
+        "6:71: error: the list is empty: leave it out where the price is for all",
+    ),
+    (
+        MESH_FILE,
+        "perTiB: \"5.00\"",
+        "perTiB: \"5.00\", products: [orders]",
+        "6:72: error: `products`: `orders` is not a product: write it as domain.product",
+    ),
+    (MESH_FILE, "perTiB: \"5.00\"", "perTiB: \"5.00\", until: 2025-12-31", "6:68: error: `until` lies before `from`"),
+    (
+        MESH_FILE,
+        "from: 2026-01-01, perTiB: \"5.00\"",
+        "from: 2026-01-02, perTiB: \"5.00\", freePerMonth: 1GiB",
+        "6:33: error: `from` must be the first day of a month where a price has `tiers` or `freePerMonth`",
+    ),
+    (
+        MESH_FILE,
+        "perTiB: \"5.00\"",
+        "perTiB: \"5.00\", tiers: [{above: 1TiB, perTiB: \"4\"}, {above: 1TiB, perTiB: \"3\"}]",
+        "6:97: error: `above` must be more than that of the tier before it, and not less than `freePerMonth`",
+    ),
     (MESH_FILE, "perTiB: \"5.00\"", "perTiB: \"-5\"", "6:53: error: `perTiB`: `-5` is not an amount: write a decimal, as \"5.00\""),
     (MESH_FILE, "2026-01-01", "01.01.2026", "6:33: error: `from`: `01.01.2026` is not a date: write `2026-01-31`"),
     (

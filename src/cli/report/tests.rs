@@ -2,20 +2,13 @@ use super::*;
 use crate::catalog::Price;
 use crate::clock::Clock;
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Journal, Outcome, Protocol, QueryStart, ReadKind};
+use crate::metering::{Journal, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 
 const TIB: u64 = 1 << 40;
 
 async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u64)]) {
     let name = |text: &str| DomainName::new(text).expect("name");
-    let price = Price {
-        id: "standard".into(),
-        from: journal.now().date_naive(),
-        per_tib: "5.00".parse().expect("decimal"),
-        round_to: 1,
-        minimum_per_query: 0,
-        charge_failed: true,
-    };
+    let price = Price::flat("standard", journal.now().date_naive(), "5.00".parse().expect("decimal"));
     let start = QueryStart {
         query_id: QueryId::generate(),
         started_at: journal.now(),
@@ -28,7 +21,7 @@ async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u6
         statement_digest: String::new(),
         statement: None,
         queued_ms: 0,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
     };
@@ -54,10 +47,18 @@ async fn month() -> tempfile::TempDir {
     folder
 }
 
-fn report(folder: &Path, by: By, format: Format) -> String {
+fn report_of(folder: &Path, span: Span, by: By, format: Format) -> Vec<u8> {
     let mut out = Vec::new();
-    run(folder, || Ok("northpeak".into()), Some("2026-11".parse().expect("a month")), by, format, &mut out).expect("reports");
-    String::from_utf8(out).expect("text")
+    run(folder, "northpeak", span, by, (format, true), &mut out).expect("reports");
+    out
+}
+
+fn november() -> Span {
+    Span::of("2026-11".parse().expect("a month"))
+}
+
+fn report(folder: &Path, by: By, format: Format) -> String {
+    String::from_utf8(report_of(folder, november(), by, format)).expect("text")
 }
 
 #[tokio::test]
@@ -66,26 +67,14 @@ async fn the_table_is_aligned_and_has_a_total_that_counts_each_query_once() {
     let want = "\
 Costs of 2026-11 by product
 
-producer domain  product  queries    scanned      cost
----------------  -------  -------  ---------  --------  ---
-claims           claims         3    1.0 TiB      5.00  USD
-claims           fraud          1  512.0 GiB      2.50  USD
----------------  -------  -------  ---------  --------  ---
-total                           3    1.5 TiB      7.50  USD
+producer domain  product  queries    scanned  cost
+---------------  -------  -------  ---------  ----  ---
+claims           claims         3    1.0 TiB  5.00  USD  ████████████████████████
+claims           fraud          1  512.0 GiB  2.50  USD  ████████████
+---------------  -------  -------  ---------  ----  ---
+total                           3    1.5 TiB  7.50  USD
 ";
-    let got = report(folder.path(), By::Product, Format::Table);
-    assert_eq!(squeezed(&got), squeezed(want), "{got}");
-    let lines: Vec<&str> = got.lines().skip(2).collect();
-    assert!(lines.iter().all(|line| line.chars().count() <= lines[1].chars().count()), "{got}");
-}
-
-/// Runs of blanks and dashes as one.
-fn squeezed(text: &str) -> String {
-    let text = text.replace("--", "-");
-    let words = text
-        .lines()
-        .map(|line| line.split_whitespace().map(|word| if word.starts_with('-') { "-" } else { word }).collect::<Vec<_>>().join(" "));
-    words.collect::<Vec<_>>().join("\n")
+    assert_eq!(report(folder.path(), By::Product, Format::Table), want);
 }
 
 #[tokio::test]
@@ -117,17 +106,9 @@ async fn a_name_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn a_month_is_four_digits_and_two() {
-    for bad in ["", "2026", "2026-13", "2026-00", "2026-1", "26-11", "2026-11-01", "+026-11", "2026/11", "november"] {
-        assert!(bad.parse::<Month>().is_err(), "{bad}");
-    }
-    assert_eq!("2026-11".parse::<Month>().expect("a month").to_string(), "2026-11");
-}
-
-#[test]
 fn without_a_journal_it_says_so_and_makes_none() {
     let folder = tempfile::tempdir().expect("folder");
-    let fault = run(folder.path(), || Ok("northpeak".into()), None, By::Domain, Format::Table, &mut Vec::new()).expect_err("nothing there");
+    let fault = run(folder.path(), "", november(), By::Domain, (Format::Table, false), &mut Vec::new()).expect_err("nothing there");
     assert_eq!(fault.message(), "there is no usage journal in the state folder");
     assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
 }
@@ -154,4 +135,43 @@ async fn focus_has_the_whole_bill_and_each_quantity_times_its_price_is_its_cost(
         // Half a tebibyte, a byte, and a tebibyte, at 5 each.
         assert_eq!((scanned, (sum * 1e6).round()), (1.5 * TIB as f64 + 1.0, 7_500_000.0));
     }
+}
+
+#[tokio::test]
+async fn several_months_are_summed_up_and_purposes_and_applications_have_their_lines() {
+    let folder = month().await;
+    let both = Span { from: "2026-10".parse().expect("a month"), to: "2026-11".parse().expect("a month") };
+    let text = String::from_utf8(report_of(folder.path(), both, By::Domain, Format::Csv)).expect("text");
+    let want = "month,consumer_domain,cost_center,queries,bytes_scanned,cost,currency\r\n\
+        2026-10/2026-11,finance,CC-1,2,7696581394432,35,USD\r\n\
+        2026-10/2026-11,marketing,CC-1,2,1649267441665,7.500000000004547,USD\r\n";
+    assert_eq!(text, want);
+    for (by, header) in [(By::Purpose, "month,purpose,consumer_domain,"), (By::Application, "month,application_name,consumer_domain,")] {
+        let text = report(folder.path(), by, Format::Csv);
+        assert!(text.starts_with(header), "{text}");
+        assert!(text.contains("2026-11,,marketing,2,1649267441665,7.500000000004547,USD"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn parquet_holds_the_same_figures() {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Decimal128Type;
+    let folder = month().await;
+    let file = bytes::Bytes::from(report_of(folder.path(), november(), By::Product, Format::Parquet));
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("a file").build().expect("opens");
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>().expect("reads");
+    let column = |name: &str| batches[0].column_by_name(name).unwrap_or_else(|| panic!("no {name}"));
+    assert_eq!(column("product").as_string::<i32>().iter().flatten().collect::<Vec<_>>(), ["claims", "fraud"]);
+    assert_eq!(column("cost").as_primitive::<Decimal128Type>().values().to_vec(), [5_000_000_000_004_547, 2_500_000_000_000_000]);
+}
+
+#[tokio::test]
+async fn the_chart_shows_each_line_and_no_name_can_break_it() {
+    let folder = month().await;
+    let chart = report(folder.path(), By::Principal, Format::Svg);
+    assert!(chart.contains("a,&quot;b&quot;\u{fffd} · marketing") && chart.contains("5.00 USD"), "{chart}");
+    // The dearest is as long as a bar can be, the next half as long.
+    assert!(chart.contains("width=\"420\" height=\"18\"") && chart.contains("width=\"210\" height=\"18\""), "{chart}");
+    assert_eq!(chart.matches("<text").count(), chart.matches("</text>").count());
 }

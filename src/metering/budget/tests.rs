@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalog::Price;
+use crate::catalog::{Price, Tier};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductName, QueryId};
 use crate::metering::{Journal, Outcome, Protocol, ReadKind};
@@ -18,14 +18,8 @@ fn port(product: &str) -> PortId {
 
 /// A query of `marketing`, which may spend `monthly`.
 fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> QueryStart {
-    let price = Price {
-        id: "p".into(),
-        from: journal.now().date_naive(),
-        per_tib: PER_TIB.into(),
-        round_to: 10,
-        minimum_per_query: minimum,
-        charge_failed,
-    };
+    let price =
+        Price { round_to: 10, minimum_per_query: minimum, charge_failed, ..Price::flat("p", journal.now().date_naive(), PER_TIB.into()) };
     QueryStart {
         query_id: QueryId::generate(),
         started_at: journal.now(),
@@ -38,7 +32,7 @@ fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> 
         statement_digest: String::new(),
         statement: None,
         queued_ms: 0,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], block: true }),
     }
@@ -136,4 +130,35 @@ fn a_budget_that_only_warns_refuses_nothing() {
     }
     let account = journal.begin(start).expect("begins");
     account.meter(&port("a"), "1.0.0", "1").reserve(1_000_000).expect("it only warns");
+}
+
+#[tokio::test]
+async fn a_running_query_holds_the_dearest_tier_and_pays_what_its_place_in_the_month_costs() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (journal, _) = journal(folder.path(), "2026-11-20T12:00:00Z");
+    let start = || {
+        let tiers = vec![Tier { above: 50, per_tib: (3 * PER_TIB).into() }];
+        let price = Price { free_per_month: 10, tiers, ..Price::flat("p", journal.now().date_naive(), PER_TIB.into()) };
+        QueryStart { prices: PriceList::of_one("USD", price), ..start(&journal, 100, 0, true) }
+    };
+    let account = journal.begin(start()).expect("begins");
+    let meter = account.meter(&port("a"), "1.0.0", "1");
+    meter.reserve(33).expect("99 of 100");
+    meter.reserve(1).expect_err("102 of 100");
+    meter.add(ReadKind::Data, 33);
+    drop(meter);
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    // Ten were free: it cost 23.
+    let account = journal.begin(start()).expect("begins");
+    let meter = account.meter(&port("a"), "1.0.0", "1");
+    meter.reserve(25).expect("98 of 100");
+    meter.reserve(1).expect_err("101 of 100");
+    meter.add(ReadKind::Data, 25);
+    drop(meter);
+    account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    // Seventeen at one, eight at three: 64 of 100.
+    let account = journal.begin(start()).expect("begins");
+    let meter = account.meter(&port("a"), "1.0.0", "1");
+    meter.reserve(12).expect("100 of 100");
+    meter.reserve(1).expect_err("103 of 100");
 }

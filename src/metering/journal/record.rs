@@ -1,14 +1,16 @@
 //! What the journal writes for one query: plain values, so that a progress record can hold it whole and recovery can finish it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Price;
 use crate::id::PortId;
-use crate::metering::price::{Cost, Rules};
-use crate::metering::{Outcome, QueryStart, Reading};
+use crate::metering::price::{Rates, Rules};
+use crate::metering::{Outcome, PriceList, QueryStart, Reading};
 
 /// One query with all that is owed for it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,11 +32,13 @@ pub(in crate::metering) struct Settlement {
     pub(super) sqlstate: Option<String>,
     #[serde(default)]
     pub(super) statement: Option<String>,
-    pub(super) price: Option<PriceRecord>,
+    /// Of all ports, in records of before there were prices for products.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    price: Option<PriceRecord>,
     pub(super) ports: Vec<PortRecord>,
 }
 
-/// The price that the query began under.
+/// The price of a product when the query began.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct PriceRecord {
     pub(super) id: String,
@@ -43,6 +47,46 @@ pub(super) struct PriceRecord {
     round_to: u64,
     minimum: u64,
     charge_failed: bool,
+    #[serde(default)]
+    free: u64,
+    /// What a tebibyte costs above so many bytes of the month.
+    #[serde(default)]
+    tiers: Vec<(u64, String)>,
+}
+
+impl PriceRecord {
+    fn new(price: &Price, currency: &str) -> Self {
+        Self {
+            id: price.id.clone(),
+            currency: currency.to_owned(),
+            per_tib: price.per_tib.to_string(),
+            round_to: price.round_to,
+            minimum: price.minimum_per_query,
+            charge_failed: price.charge_failed,
+            free: price.free_per_month,
+            tiers: price.tiers.iter().map(|tier| (tier.above, tier.per_tib.to_string())).collect(),
+        }
+    }
+
+    /// Whether what a row costs depends on the month's volume.
+    pub(super) fn counts_volume(&self) -> bool {
+        self.free > 0 || !self.tiers.is_empty()
+    }
+
+    /// What a tebibyte costs before any tier.
+    pub(super) fn rate(&self) -> Decimal {
+        decimal(&self.per_tib)
+    }
+
+    pub(super) fn rates(&self) -> Rates {
+        let tiers = self.tiers.iter().map(|(above, per_tib)| (*above, decimal(per_tib)));
+        Rates { free: self.free, tiers: std::iter::once((0, self.rate())).chain(tiers).collect() }
+    }
+}
+
+fn decimal(text: &str) -> Decimal {
+    // Written from a decimal.
+    text.parse().unwrap_or(Decimal::ZERO)
 }
 
 /// What the query read of one port.
@@ -55,10 +99,18 @@ pub(in crate::metering) struct PortRecord {
     pub(super) product_version: String,
     pub(super) table_version: String,
     pub(super) reading: Reading,
+    #[serde(default)]
+    pub(super) price: Option<PriceRecord>,
 }
 
 impl PortRecord {
-    pub(in crate::metering) fn new(port: &PortId, product_version: &str, table_version: &str, reading: Reading) -> Self {
+    pub(in crate::metering) fn new(
+        port: &PortId,
+        prices: &PriceList,
+        product_version: &str,
+        table_version: &str,
+        reading: Reading,
+    ) -> Self {
         Self {
             producer_domain: port.product.domain.as_str().to_owned(),
             product: port.product.product.as_str().to_owned(),
@@ -67,6 +119,7 @@ impl PortRecord {
             product_version: product_version.to_owned(),
             table_version: table_version.to_owned(),
             reading,
+            price: prices.price_of(&port.product).map(|price| PriceRecord::new(price, prices.currency())),
         }
     }
 }
@@ -80,14 +133,6 @@ impl Settlement {
         rows_returned: u64,
         ports: Vec<PortRecord>,
     ) -> Self {
-        let price = start.price.as_ref().map(|(price, currency)| PriceRecord {
-            id: price.id.clone(),
-            currency: currency.clone(),
-            per_tib: price.per_tib.to_string(),
-            round_to: price.round_to,
-            minimum: price.minimum_per_query,
-            charge_failed: price.charge_failed,
-        });
         Self {
             query_id: start.query_id.to_string(),
             started_at: start.started_at.timestamp_micros(),
@@ -105,7 +150,7 @@ impl Settlement {
             outcome: outcome.label().to_owned(),
             sqlstate: sqlstate.map(str::to_owned),
             statement: start.statement.clone(),
-            price,
+            price: None,
             ports,
         }
     }
@@ -118,32 +163,42 @@ impl Settlement {
         }
     }
 
-    /// What each port costs. The minimum and the rounding are the product's, so ports of one product share them; `late` rows were
-    /// preceded by rows that carry these already.
-    pub(in crate::metering) fn costs(&self, late: bool) -> Vec<Cost> {
-        let Some(price) = &self.price else { return vec![Cost::default(); self.ports.len()] };
-        if !price.charge_failed && self.outcome != Outcome::Completed.label() {
-            return vec![Cost::default(); self.ports.len()];
+    /// Gives its ports the price that an earlier version wrote once for all of them.
+    pub(super) fn inherit_price(&mut self) {
+        if let Some(price) = self.price.take() {
+            self.ports.iter_mut().for_each(|port| port.price = Some(price.clone()));
         }
-        let rules = if late { Rules { round_to: 1, minimum: 0 } } else { Rules { round_to: price.round_to, minimum: price.minimum } };
-        let per_tib = price.per_tib.parse().unwrap_or(Decimal::ZERO);
-        let mut costs = vec![Cost::default(); self.ports.len()];
-        for (product, members) in self.by_product() {
-            debug_assert!(!product.is_empty());
+    }
+
+    /// Whether anything was read at all.
+    pub(super) fn has_read(&self) -> bool {
+        self.ports.iter().any(|port| port.reading != Reading::default())
+    }
+
+    /// Bytes that each port is charged for. The minimum and the rounding are the product's, so ports of one product share them; `late` rows
+    /// were preceded by rows that carry these already.
+    pub(super) fn charged(&self, late: bool) -> Vec<u64> {
+        let mut charged = vec![0; self.ports.len()];
+        for members in self.by_product().into_values() {
+            let Some(price) = members.first().and_then(|at| self.ports.get(*at)?.price.as_ref()) else { continue };
+            if !price.charge_failed && self.outcome != Outcome::Completed.label() {
+                continue;
+            }
+            let rules = if late { Rules { round_to: 1, minimum: 0 } } else { Rules { round_to: price.round_to, minimum: price.minimum } };
             let read: Vec<u64> = members.iter().filter_map(|at| self.ports.get(*at)).map(|port| port.reading.bytes_scanned()).collect();
             for (at, share) in members.iter().zip(rules.shares(&read)) {
-                if let Some(cost) = costs.get_mut(*at) {
-                    *cost = Cost::of(share, per_tib);
+                if let Some(bytes) = charged.get_mut(*at) {
+                    *bytes = share;
                 }
             }
         }
-        costs
+        charged
     }
 
-    fn by_product(&self) -> std::collections::BTreeMap<String, Vec<usize>> {
-        let mut products: std::collections::BTreeMap<String, Vec<usize>> = std::collections::BTreeMap::new();
+    fn by_product(&self) -> BTreeMap<(&str, &str), Vec<usize>> {
+        let mut products: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (at, port) in self.ports.iter().enumerate() {
-            products.entry(format!("{}.{}", port.producer_domain, port.product)).or_default().push(at);
+            products.entry((port.producer_domain.as_str(), port.product.as_str())).or_default().push(at);
         }
         products
     }

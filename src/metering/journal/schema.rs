@@ -1,25 +1,26 @@
-//! The journal's file: its lock, its tables, what is checked when it is opened, and the statements that write it.
+//! The journal's file: its lock, its tables, and what is checked when it is opened.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::record::{Settlement, whole};
-use super::{DecisionRecord, FILE};
+use super::FILE;
+use super::entries::{Entries, Volumes};
+use super::record::Settlement;
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
-use crate::metering::Outcome;
-use crate::metering::budget::{Month, Whose};
+use crate::metering::Month;
+use crate::metering::budget::Whose;
 use crate::metering::price::Cost;
 
 /// Raised with every change of the tables. A journal of another version is not opened.
-const VERSION: i64 = 2;
+pub(in crate::metering) const VERSION: i64 = 3;
 
 /// Pages (of 4 KiB) that the write-ahead log may hold before it is moved into the file.
 const LOG_PAGES: i64 = 8000;
@@ -43,16 +44,48 @@ const TABLES: &str = "
         product_version TEXT NOT NULL, table_version TEXT NOT NULL, bytes_from_storage INTEGER NOT NULL, bytes_from_cache INTEGER NOT NULL,
         bytes_metadata INTEGER NOT NULL, storage_requests INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL,
         price_id TEXT, unit_price TEXT, currency TEXT, cost_micros INTEGER NOT NULL, cost_rest INTEGER NOT NULL,
-        UNIQUE (boot, seq)) STRICT;
+        month TEXT NOT NULL, bytes_charged INTEGER, volume_before INTEGER, UNIQUE (boot, seq)) STRICT;
     CREATE INDEX usage_of_query ON usage (query_id);
-    CREATE INDEX usage_by_time ON usage (started_at);
     CREATE TABLE decisions (
         entry INTEGER PRIMARY KEY, decided_at INTEGER NOT NULL, query_id TEXT NOT NULL, principal TEXT NOT NULL,
         consumer_domain TEXT NOT NULL, product TEXT NOT NULL, permitted INTEGER NOT NULL, reasons TEXT NOT NULL, row_filters TEXT NOT NULL,
         masks TEXT NOT NULL, policy_revision TEXT NOT NULL, request TEXT) STRICT;
     CREATE TRIGGER queries_stay BEFORE UPDATE ON queries BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
-    CREATE TRIGGER usage_stays BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
     CREATE TRIGGER decisions_stay BEFORE UPDATE ON decisions BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
+";
+
+/// What every version since the third has: rows by the month that bills them, the volumes that tiers count, and what was closed.
+const BILLING: &str = "
+    CREATE TABLE closes (month TEXT PRIMARY KEY, closed_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE corrections (
+        entry INTEGER PRIMARY KEY, correction_id TEXT NOT NULL UNIQUE, month TEXT NOT NULL, of_month TEXT NOT NULL,
+        corrected_at INTEGER NOT NULL, corrected_by TEXT NOT NULL, reason TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT,
+        producer_domain TEXT NOT NULL, product TEXT NOT NULL, currency TEXT NOT NULL, cost_micros INTEGER NOT NULL,
+        cost_rest INTEGER NOT NULL) STRICT;
+    CREATE TABLE statements (
+        entry INTEGER PRIMARY KEY, statement_id TEXT NOT NULL UNIQUE, month TEXT NOT NULL, consumer_domain TEXT NOT NULL,
+        currency TEXT NOT NULL, mode TEXT NOT NULL, issued_at INTEGER NOT NULL, previous TEXT, hash TEXT NOT NULL,
+        UNIQUE (month, consumer_domain, currency)) STRICT;
+    CREATE TABLE statement_lines (
+        entry INTEGER PRIMARY KEY, statement_id TEXT NOT NULL, line INTEGER NOT NULL, kind TEXT NOT NULL, of_month TEXT NOT NULL,
+        cost_center TEXT, producer_domain TEXT NOT NULL, producer_cost_center TEXT, product TEXT NOT NULL, price_id TEXT, unit_price TEXT,
+        queries INTEGER NOT NULL, bytes_scanned INTEGER NOT NULL, bytes_charged INTEGER NOT NULL, cost_micros INTEGER NOT NULL,
+        cost_rest INTEGER NOT NULL, reason TEXT, told_rounded INTEGER NOT NULL, UNIQUE (statement_id, line)) STRICT;
+    CREATE TRIGGER closes_stay BEFORE UPDATE ON closes BEGIN SELECT RAISE(ABORT, 'a close is not changed'); END;
+    CREATE TRIGGER closes_remain BEFORE DELETE ON closes BEGIN SELECT RAISE(ABORT, 'a close is not taken back'); END;
+    CREATE TRIGGER corrections_stay BEFORE UPDATE ON corrections BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER corrections_remain BEFORE DELETE ON corrections BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
+    CREATE TRIGGER statements_stay BEFORE UPDATE ON statements BEGIN SELECT RAISE(ABORT, 'a statement is not changed'); END;
+    CREATE TRIGGER statements_remain BEFORE DELETE ON statements BEGIN SELECT RAISE(ABORT, 'a statement is not taken back'); END;
+    CREATE TRIGGER lines_stay BEFORE UPDATE ON statement_lines BEGIN SELECT RAISE(ABORT, 'a statement is not changed'); END;
+    CREATE TRIGGER lines_remain BEFORE DELETE ON statement_lines BEGIN SELECT RAISE(ABORT, 'a statement is not taken back'); END;
+    CREATE TRIGGER closed_usage BEFORE INSERT ON usage WHEN NEW.month <= (SELECT max(month) FROM closes)
+        BEGIN SELECT RAISE(ABORT, 'the month is closed'); END;
+    CREATE TRIGGER closed_corrections BEFORE INSERT ON corrections WHEN NEW.month <= (SELECT max(month) FROM closes)
+        BEGIN SELECT RAISE(ABORT, 'the month is closed'); END;
+    CREATE INDEX usage_by_month ON usage (month);
+    CREATE INDEX usage_volumes ON usage (month, consumer_domain, price_id, bytes_charged) WHERE volume_before IS NOT NULL;
+    CREATE TRIGGER usage_stays BEFORE UPDATE ON usage BEGIN SELECT RAISE(ABORT, 'the ledger is not changed'); END;
 ";
 
 /// What a journal of version 1 lacks: the text of statements, and what a decision was about.
@@ -61,12 +94,23 @@ const SINCE_VERSION_1: &str = "
     ALTER TABLE decisions ADD COLUMN request TEXT;
 ";
 
+/// What a journal of version 2 lacks. What its rows were charged for in bytes was not kept.
+const SINCE_VERSION_2: &str = "
+    DROP TRIGGER usage_stays;
+    DROP INDEX usage_by_time;
+    ALTER TABLE usage ADD COLUMN month TEXT NOT NULL DEFAULT '';
+    ALTER TABLE usage ADD COLUMN bytes_charged INTEGER;
+    ALTER TABLE usage ADD COLUMN volume_before INTEGER;
+    UPDATE usage SET month = strftime('%Y-%m', started_at / 1000000, 'unixepoch');
+";
+
 /// The one connection that writes, and the lock that makes it the only one.
 pub(super) struct Store {
     connection: Connection,
     gateway_id: String,
     boot: i64,
     seq: i64,
+    volumes: Volumes,
     _lock: File,
 }
 
@@ -74,16 +118,24 @@ impl Store {
     /// Locks, opens, checks and recovers the journal in `folder`.
     pub(super) fn open(folder: &Path, now: DateTime<Utc>) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| unusable("the state folder cannot be made").with_source(error))?;
-        let lock = lock(folder)?;
+        Self::open_unless_used(folder, now)?.ok_or_else(|| {
+            unusable("the usage journal is in use by another gateway")
+                .with_hint("Stop the other process, or give this gateway a state folder of its own.")
+        })
+    }
+
+    /// The same in a folder that is there; `None` where a gateway has it open.
+    pub(super) fn open_unless_used(folder: &Path, now: DateTime<Utc>) -> Result<Option<Self>> {
+        let Some(lock) = lock(folder)? else { return Ok(None) };
         let mut connection = connect(&folder.join(FILE)).map_err(|error| opening(error, "the usage journal cannot be opened"))?;
         check(&connection)?;
         let (gateway_id, boot) = begin_boot(&mut connection, now).map_err(|error| opening(error, "the usage journal cannot be written"))?;
-        let mut store = Self { connection, gateway_id, boot, seq: 0, _lock: lock };
+        let mut store = Self { connection, gateway_id, boot, seq: 0, volumes: Volumes::new(), _lock: lock };
         let crashed = store.recover().map_err(|error| opening(error, "the usage journal cannot be recovered"))?;
         if crashed > 0 {
             tracing::warn!(queries = crashed, "settled queries that an earlier process left unfinished");
         }
-        Ok(store)
+        Ok(Some(store))
     }
 
     pub(super) fn gateway_id(&self) -> &str {
@@ -97,13 +149,17 @@ impl Store {
 
     /// Writes in one transaction; what it wrote is on disk when this answers.
     pub(super) fn write(&mut self, work: impl FnOnce(&mut Entries<'_>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
-        let mut entries = Entries { transaction, boot: self.boot, seq: self.seq };
-        work(&mut entries)?;
-        let seq = entries.seq;
-        entries.transaction.commit()?;
-        self.seq = seq;
-        Ok(())
+        let Self { connection, boot, seq, volumes, .. } = self;
+        let written = Entries::begin(connection, *boot, *seq, volumes).and_then(|mut entries| {
+            work(&mut entries)?;
+            entries.commit()
+        });
+        match written {
+            Ok(last) => *seq = last,
+            // They may count rows that were not written.
+            Err(_) => volumes.clear(),
+        }
+        written.map(drop)
     }
 
     /// Settles what earlier boots left open, at their last durable progress.
@@ -116,8 +172,9 @@ impl Store {
         };
         self.write(|entries| {
             for record in &left {
-                let settlement: Settlement =
+                let mut settlement: Settlement =
                     serde_json::from_str(record).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+                settlement.inherit_price();
                 entries.settle(&settlement)?;
             }
             Ok(())
@@ -125,14 +182,13 @@ impl Store {
         Ok(left.len())
     }
 
-    /// What was spent since the first day of a month, by domain, month and currency.
-    pub(super) fn spent_since(&self, month: Month) -> rusqlite::Result<Vec<(Whose, Cost)>> {
-        let from = month.and_time(NaiveTime::MIN).and_utc().timestamp_micros();
+    /// What was spent in a month, by domain and currency.
+    pub(super) fn spent_in(&self, month: Month) -> rusqlite::Result<Vec<(Whose, Cost)>> {
         let mut statement = self.connection.prepare(
             "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM usage
-             WHERE started_at >= ?1 AND currency IS NOT NULL GROUP BY consumer_domain, currency",
+             WHERE month = ?1 AND currency IS NOT NULL GROUP BY consumer_domain, currency",
         )?;
-        let rows = statement.query_map([from], |row| {
+        let rows = statement.query_map([month.to_string()], |row| {
             let domain: String = row.get(0)?;
             Ok((domain, row.get::<_, String>(1)?, Cost::from_halves(row.get(2)?, row.get(3)?)))
         })?;
@@ -159,162 +215,13 @@ impl Store {
     }
 }
 
-/// A transaction of the journal.
-pub(super) struct Entries<'c> {
-    transaction: Transaction<'c>,
-    boot: i64,
-    seq: i64,
-}
-
-impl Entries<'_> {
-    /// The final rows of a query. Twice is once: the query's id is unique.
-    pub(super) fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
-        let written = self.transaction.prepare_cached(
-            "INSERT INTO queries (query_id, boot, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
-                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate, statement)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT (query_id) DO NOTHING",
-        )?;
-        let mut written = written;
-        let new = written.execute(params![
-            settlement.query_id,
-            self.boot,
-            settlement.started_at,
-            settlement.ended_at,
-            settlement.principal,
-            settlement.consumer_domain,
-            settlement.cost_center,
-            settlement.purpose,
-            settlement.protocol,
-            settlement.application_name,
-            settlement.statement_digest,
-            settlement.duration_ms,
-            settlement.queued_ms,
-            settlement.rows_returned,
-            settlement.outcome,
-            settlement.sqlstate,
-            settlement.statement,
-        ])?;
-        drop(written);
-        if new == 1 {
-            self.usage(settlement, false)?;
-        }
-        self.transaction.prepare_cached("DELETE FROM open WHERE query_id = ?1")?.execute([&settlement.query_id])?;
-        Ok(())
-    }
-
-    /// What a query read after it was settled.
-    pub(super) fn late(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
-        let outcome: Option<String> = self
-            .transaction
-            .prepare_cached("SELECT outcome FROM queries WHERE query_id = ?1")?
-            .query_row([&settlement.query_id], |row| row.get(0))
-            .optional()?;
-        let mut settlement = settlement.clone();
-        settlement.outcome = outcome.unwrap_or_else(|| Outcome::Cancelled.label().to_owned());
-        settlement.ports.retain(|port| port.reading != crate::metering::Reading::default());
-        self.usage(&settlement, true)
-    }
-
-    fn usage(&mut self, settlement: &Settlement, late: bool) -> rusqlite::Result<()> {
-        let mut statement = self.transaction.prepare_cached(
-            "INSERT INTO usage (boot, seq, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
-                 application_name, producer_domain, product, port, product_version, table_version, bytes_from_storage, bytes_from_cache,
-                 bytes_metadata, storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-                 ?26, ?27)",
-        )?;
-        let price = settlement.price.as_ref();
-        for (port, cost) in settlement.ports.iter().zip(settlement.costs(late)) {
-            self.seq += 1;
-            let (micros, rest) = cost.halves();
-            statement.execute(params![
-                self.boot,
-                self.seq,
-                settlement.query_id,
-                settlement.started_at,
-                settlement.ended_at,
-                settlement.principal,
-                settlement.consumer_domain,
-                settlement.cost_center,
-                settlement.purpose,
-                settlement.protocol,
-                settlement.application_name,
-                port.producer_domain,
-                port.product,
-                port.port,
-                port.product_version,
-                port.table_version,
-                whole(port.reading.bytes_from_storage),
-                whole(port.reading.bytes_from_cache),
-                whole(port.reading.bytes_metadata),
-                whole(port.reading.storage_requests),
-                settlement.rows_returned,
-                settlement.outcome,
-                price.map(|price| &price.id),
-                price.map(|price| &price.per_tib),
-                price.map(|price| &price.currency),
-                micros,
-                rest,
-            ])?;
-        }
-        Ok(())
-    }
-
-    /// How a running query stands.
-    pub(super) fn progress(&mut self, settlement: &Settlement) -> rusqlite::Result<()> {
-        let record = serde_json::to_string(settlement).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO open (query_id, boot, record) VALUES (?1, ?2, ?3) ON CONFLICT (query_id) DO UPDATE SET record = excluded.record",
-            )?
-            .execute(params![settlement.query_id, self.boot, record])?;
-        Ok(())
-    }
-
-    /// Takes out some of the usage up to an entry, few enough that nobody waits for it. The newest row stays: the next one is numbered after it.
-    pub(super) fn forget(&mut self, up_to: i64) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached(
-                "DELETE FROM usage WHERE entry IN (
-                     SELECT entry FROM usage WHERE entry <= ?1 AND entry < (SELECT max(entry) FROM usage) ORDER BY entry LIMIT 2000)",
-            )?
-            .execute([up_to])?;
-        Ok(())
-    }
-
-    pub(super) fn decision(&mut self, decision: &DecisionRecord) -> rusqlite::Result<()> {
-        let texts = |list: &[String]| serde_json::to_string(list).unwrap_or_else(|_| "[]".to_owned());
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO decisions (decided_at, query_id, principal, consumer_domain, product, permitted, reasons, row_filters, masks,
-                     policy_revision, request)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(params![
-                decision.decided_at.timestamp_micros(),
-                decision.query_id.to_string(),
-                decision.principal.as_str(),
-                decision.consumer_domain.as_str(),
-                decision.product,
-                decision.permitted,
-                texts(&decision.reasons),
-                texts(&decision.row_filters),
-                texts(&decision.masks),
-                decision.policy_revision,
-                serde_json::to_string(&decision.request).ok(),
-            ])?;
-        Ok(())
-    }
-}
-
 /// Two processes must not write one journal. The lock goes with the process, however it ends.
-fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path) -> Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(folder.join("journal.lock"));
     let file = file.map_err(|error| unusable("the state folder cannot be written").with_source(error))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(unusable("the usage journal is in use by another gateway")
-            .with_hint("Stop the other process, or give this gateway a state folder of its own.")),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(unusable("the usage journal cannot be locked").with_source(error)),
     }
 }
@@ -354,6 +261,7 @@ fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Resu
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(TABLES)?;
+        transaction.execute_batch(BILLING)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         let id = Uuid::now_v7().as_simple().to_string();
@@ -361,6 +269,10 @@ fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Resu
     }
     if version == 1 {
         transaction.execute_batch(SINCE_VERSION_1)?;
+    }
+    if version == 1 || version == 2 {
+        transaction.execute_batch(SINCE_VERSION_2)?;
+        transaction.execute_batch(BILLING)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
     }
     // Readers of the ledger ask what was decided for each of its rows.

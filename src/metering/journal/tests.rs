@@ -6,9 +6,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::schema::Store;
 use super::*;
-use crate::catalog::Price;
+use crate::catalog::{Price, Tier};
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Outcome, Protocol, ReadKind};
+use crate::metering::{Outcome, PriceList, Protocol, ReadKind};
 
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_793_880_000, 0).expect("a time")
@@ -24,15 +24,11 @@ fn port(product: &str) -> PortId {
     PortId { product, major: 1, port: PortName::new("sql").expect("name") }
 }
 
+fn standard() -> Price {
+    Price::flat("standard", noon().date_naive(), "5.00".parse().expect("decimal"))
+}
+
 fn start() -> QueryStart {
-    let price = Price {
-        id: "standard".into(),
-        from: noon().date_naive(),
-        per_tib: "5.00".parse().expect("decimal"),
-        round_to: 1,
-        minimum_per_query: 0,
-        charge_failed: true,
-    };
     QueryStart {
         query_id: QueryId::generate(),
         started_at: noon(),
@@ -45,7 +41,7 @@ fn start() -> QueryStart {
         statement_digest: "00".into(),
         statement: None,
         queued_ms: 0,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", standard()),
         max_scan_bytes: None,
         budget: None,
     }
@@ -123,7 +119,31 @@ async fn beginning_a_query_writes_nothing_and_a_query_without_ports_is_in_the_le
     let account = journal.begin(start()).expect("begins");
     assert_eq!(settled(folder.path()), []);
     account.settle(Outcome::Failed, Some("22012"), 0).await.expect("settles");
-    assert!(matches!(settled(folder.path()).as_slice(), [(_, outcome, 0)] if outcome == "failed"));
+    until(|| matches!(settled(folder.path()).as_slice(), [(_, outcome, 0)] if outcome == "failed")).await;
+}
+
+#[tokio::test]
+async fn who_owes_nothing_waits_for_no_flush_and_who_reads_the_ledger_does() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let elsewhere = Connection::open(folder.path().join(FILE)).expect("opens");
+    elsewhere.execute_batch("BEGIN IMMEDIATE").expect("nobody else can write");
+    let free = journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1);
+    tokio::time::timeout(Duration::from_secs(1), free).await.expect("at once").expect("settles");
+    let judged = journal.begin(start()).expect("begins");
+    judged.decided(decision("because".into()));
+    let reading = journal.begin(start()).expect("begins");
+    reading.meter(&port("a"), "1.0.0", "7");
+    let (judged, reading) = (judged.settle(Outcome::Completed, None, 1), reading.settle(Outcome::Completed, None, 1));
+    let mut both = std::pin::pin!(futures::future::join(judged, reading));
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut both).await.is_err(), "these are to be on disk");
+    elsewhere.execute_batch("ROLLBACK").expect("others can write");
+    let (judged, reading) = both.await;
+    assert!(judged.is_ok() && reading.is_ok());
+    journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1).await.expect("settles");
+    let ledger = crate::metering::ledger::Ledger::of(&journal);
+    let count = move || ledger.connect().expect("opens").query_row("SELECT count(*) FROM queries", [], |row| row.get(0));
+    assert_eq!(tokio::task::spawn_blocking(count).await.expect("runs"), Ok(4_i64), "readers see all that ended before");
 }
 
 #[tokio::test]
@@ -305,7 +325,8 @@ async fn decisions_are_durable_with_the_settlement_that_follows() {
     let folder = tempfile::tempdir().expect("folder");
     let journal = open(folder.path());
     let account = journal.begin(start()).expect("begins");
-    journal.decisions(vec![decision("because".into()), decision("also".into())]);
+    account.decided(decision("because".into()));
+    account.decided(decision("also".into()));
     account.settle(Outcome::Completed, None, 0).await.expect("settles");
     let copy = as_after_a_kill(folder.path());
     assert_eq!(one_text(copy.path(), "SELECT group_concat(reasons) FROM decisions"), r#"["because"],["also"]"#);
@@ -315,12 +336,18 @@ async fn decisions_are_durable_with_the_settlement_that_follows() {
 async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_rows() {
     let folder = tempfile::tempdir().expect("folder");
     let journal = open(folder.path());
-    journal.begin(start()).expect("begins").settle(Outcome::Completed, None, 1).await.expect("settles");
+    let account = journal.begin(start()).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 5);
+    account.settle(Outcome::Completed, None, 1).await.expect("settles");
     journal.close().await.expect("closes");
     // What version 1 had not.
     let old = Connection::open(folder.path().join(FILE)).expect("opens");
-    old.execute_batch("ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; PRAGMA user_version = 1")
-        .expect("is taken back");
+    old.execute_batch(
+        "ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; DROP INDEX usage_by_month;
+         DROP INDEX usage_volumes; DROP TRIGGER closed_usage; DROP TABLE statement_lines; DROP TABLE statements; DROP TABLE closes; DROP TABLE corrections; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
+         ALTER TABLE usage DROP COLUMN volume_before; CREATE INDEX usage_by_time ON usage (started_at); PRAGMA user_version = 1",
+    )
+    .expect("is taken back");
     drop(old);
     let journal = open(folder.path());
     journal.decisions(vec![decision("because".into())]);
@@ -330,6 +357,36 @@ async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_
     assert_eq!(settled_queries(folder.path()), 2);
     assert_eq!(one_text(folder.path(), "SELECT group_concat(coalesce(statement, 'none'), ', ') FROM queries"), "none, SELECT 'x'");
     assert!(one_text(folder.path(), "SELECT request FROM decisions").contains("\"groups\":[]"));
+    assert_eq!(one_text(folder.path(), "SELECT month || ' ' || (bytes_charged IS NULL) FROM usage"), "2026-11 1");
+    let operator = Connection::open(folder.path().join(FILE)).expect("opens");
+    assert!(operator.execute_batch("UPDATE usage SET month = '2026-12'").is_err());
+}
+
+/// What a query of `marketing` is charged that reads so many bytes.
+async fn charged(journal: &Journal, price: &Price, outcome: Outcome, bytes: u64) {
+    let start = QueryStart { prices: PriceList::of_one("USD", price.clone()), ..start() };
+    let account = journal.begin(start).expect("begins");
+    account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, bytes);
+    account.settle(outcome, None, 0).await.expect("settles");
+}
+
+#[tokio::test]
+async fn tiers_and_allowance_count_the_months_volume_across_restarts_and_not_what_is_not_charged() {
+    const TIB: u64 = 1 << 40;
+    let folder = tempfile::tempdir().expect("folder");
+    let tiers = vec![Tier { above: 3 * TIB, per_tib: 2.into() }];
+    let price = Price { free_per_month: TIB, tiers, charge_failed: false, ..standard() };
+    let journal = open(folder.path());
+    charged(&journal, &price, Outcome::Completed, TIB / 2).await;
+    charged(&journal, &price, Outcome::Failed, 9 * TIB).await;
+    journal.close().await.expect("closes");
+    let journal = open(folder.path());
+    charged(&journal, &price, Outcome::Completed, TIB).await;
+    charged(&journal, &price, Outcome::Completed, 2 * TIB).await;
+    charged(&journal, &price, Outcome::Completed, TIB).await;
+    // Half a tebibyte is free, and half of the next; two at five up to three; the rest at two.
+    let rows = "SELECT group_concat((volume_before / 549755813888) || ':' || cost_micros, ' ') FROM usage ORDER BY entry";
+    assert_eq!(one_text(folder.path(), rows), "0:0 1:0 1:2500000 3:8500000 7:2000000");
 }
 
 #[tokio::test]
@@ -411,10 +468,8 @@ async fn whether_what_did_not_complete_is_charged_is_the_prices_to_say() {
     let folder = tempfile::tempdir().expect("folder");
     let journal = open(folder.path());
     for (charge_failed, outcome) in [(true, Outcome::Failed), (false, Outcome::Failed), (false, Outcome::Completed)] {
-        let mut start = start();
-        if let Some((price, _)) = &mut start.price {
-            (price.charge_failed, price.minimum_per_query) = (charge_failed, 1 << 40);
-        }
+        let price = Price { charge_failed, minimum_per_query: 1 << 40, ..standard() };
+        let start = QueryStart { prices: PriceList::of_one("USD", price), ..start() };
         let account = journal.begin(start).expect("begins");
         account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 1);
         account.settle(outcome, None, 0).await.expect("settles");

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use rusqlite::ffi;
 use tokio::sync::oneshot;
 
+use super::entries::Charge;
 use super::record::Settlement;
 use super::schema::Store;
-use super::{DecisionRecord, Entry, Health, Link, MAX_QUEUED, Settled};
+use super::{DecisionRecord, Entry, Health, Held, Link, MAX_QUEUED, Settled};
 
 /// How often the progress of running queries is made durable: twice as often as is promised.
 const SWEEP: Duration = Duration::from_millis(500);
 
 /// Entries of one transaction.
-const MAX_BATCH: usize = 1024;
+pub(super) const MAX_BATCH: usize = 1024;
 
 /// How long the first of a batch waits for the others that came with it last time. Whoever is answered asks again at once: without this
 /// the first to come back would be flushed alone and the rest wait for two flushes instead of one.
@@ -26,8 +27,10 @@ const GATHER: Duration = Duration::from_millis(1);
 /// What goes into one transaction, and who waits for it.
 #[derive(Default)]
 struct Batch {
-    settlements: Vec<Settlement>,
-    late: Vec<Settlement>,
+    /// Of those that wait for no answer. They go first: who waits may have come after.
+    quiet: Vec<(Settlement, Option<Held>)>,
+    /// Of those that wait, and what was read after a settlement, in the order in which they came: what a row costs depends on those before it.
+    rows: Vec<Row>,
     decisions: Vec<DecisionRecord>,
     progress: Vec<Settlement>,
     /// Usage up to this entry may go.
@@ -38,27 +41,35 @@ struct Batch {
     close: Option<Option<oneshot::Sender<Settled>>>,
 }
 
+/// A settlement, or what was read after one.
+struct Row {
+    settlement: Settlement,
+    held: Option<Held>,
+    late: bool,
+}
+
 impl Batch {
     fn is_empty(&self) -> bool {
-        let nothing_new = self.settlements.is_empty() && self.late.is_empty() && self.decisions.is_empty();
+        let nothing_new = self.quiet.is_empty() && self.rows.is_empty() && self.decisions.is_empty();
         nothing_new && self.progress.is_empty() && self.forget.is_none()
     }
 
     /// Whether it is to be written now. A batch that is full is, lest it grow without bounds.
     fn urgent(&self) -> bool {
-        let calm = self.settlements.is_empty() && self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
-        !calm || self.decisions.len() + self.late.len() >= MAX_BATCH
+        let calm = self.waiters.is_empty() && self.close.is_none() && !self.progress_asked;
+        !calm || self.decisions.len() + self.rows.len() >= MAX_BATCH
     }
 
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Settle(settlement, waiter) => {
-                self.settlements.push(*settlement);
-                self.waiters.extend(waiter);
+            Entry::Settle(settlement, held, waiter) => {
+                self.rows.push(Row { settlement: *settlement, held, late: false });
+                self.waiters.push(waiter);
             }
-            Entry::Late(settlement) => self.late.push(*settlement),
+            Entry::Late(settlement, held) => self.rows.push(Row { settlement: *settlement, held, late: true }),
             Entry::Decisions(records) => self.decisions.extend(records),
             Entry::Progress => self.progress_asked = true,
+            Entry::Flush(done) => self.waiters.push(done),
             Entry::Forget(up_to, waiter) => {
                 self.forget = Some(up_to);
                 self.waiters.push(waiter);
@@ -105,6 +116,7 @@ impl Writer {
             } else {
                 self.sweep(&mut batch);
             }
+            batch.quiet = self.link.take_quiet();
             let closing = batch.close.take();
             self.commit(batch);
             if self.link.health() == Health::Broken {
@@ -117,8 +129,8 @@ impl Writer {
     }
 
     /// Waits until somebody waits, or for the next sweep, then takes whatever else is there: what queued up while the last transaction was
-    /// being flushed goes into this one together. Decisions alone are in no hurry: the end of their query follows them, and two flushes
-    /// for one query would make its reader wait for both.
+    /// being flushed goes into this one together. What nobody waits for is in no hurry, decisions least of all: the end of their query follows
+    /// them, and two flushes for one query would make its reader wait for both.
     fn collect(&mut self) -> Batch {
         let mut batch = Batch::default();
         while !batch.urgent() {
@@ -189,11 +201,16 @@ impl Writer {
             return;
         }
         // Before the settlements: a query may have progressed and ended within one batch, and the end must be what stays.
+        let mut charges = Vec::with_capacity(batch.quiet.len() + batch.rows.len());
         let result = self.store.write(|entries| {
             batch.decisions.iter().try_for_each(|decision| entries.decision(decision))?;
             batch.progress.iter().try_for_each(|settlement| entries.progress(settlement))?;
-            batch.settlements.iter().try_for_each(|settlement| entries.settle(settlement))?;
-            batch.late.iter().try_for_each(|settlement| entries.late(settlement))?;
+            for (settlement, _) in &batch.quiet {
+                charges.push(entries.settle(settlement)?);
+            }
+            for Row { settlement, late, .. } in &batch.rows {
+                charges.push(if *late { entries.late(settlement)? } else { entries.settle(settlement)? });
+            }
             batch.forget.map_or(Ok(()), |up_to| entries.forget(up_to))
         });
         match result {
@@ -202,9 +219,20 @@ impl Writer {
                     tracing::warn!("the usage journal can be written again");
                     self.link.set_health(Health::Good);
                 }
+                self.exchange(&mut batch, charges);
                 batch.answer(Settled::Durable);
             }
             Err(error) => self.failed(batch, &error),
+        }
+    }
+
+    /// Before anybody is answered: who asks again then finds the purse as the ledger is.
+    fn exchange(&self, batch: &mut Batch, charges: Vec<Charge>) {
+        let held = batch.quiet.drain(..).map(|(_, held)| held).chain(batch.rows.drain(..).map(|row| row.held));
+        for (held, charge) in held.zip(charges) {
+            if let Some(held) = held {
+                self.link.purses().exchange(held, charge.cost, charge.month);
+            }
         }
     }
 
@@ -218,7 +246,7 @@ impl Writer {
             batch.answer(Settled::Lost);
             batch.progress.clear();
             batch.forget = None;
-            batch.settlements.iter_mut().for_each(Settlement::unacknowledged);
+            batch.rows.iter_mut().filter(|row| !row.late).for_each(|row| row.settlement.unacknowledged());
             if batch.decisions.len() > MAX_QUEUED {
                 tracing::error!(lost = batch.decisions.len() - MAX_QUEUED, "decisions could not be recorded");
                 batch.decisions.truncate(MAX_QUEUED);
@@ -241,7 +269,7 @@ impl Writer {
         while let Ok(entry) = self.inbox.recv() {
             self.link.queued.fetch_sub(1, Ordering::Relaxed);
             match entry {
-                Entry::Settle(_, Some(waiter)) | Entry::Forget(_, waiter) => {
+                Entry::Settle(_, _, waiter) | Entry::Flush(waiter) | Entry::Forget(_, waiter) => {
                     let _ = waiter.send(Settled::Lost);
                 }
                 Entry::Close(done) => {
@@ -250,7 +278,7 @@ impl Writer {
                     }
                     return;
                 }
-                Entry::Settle(_, None) | Entry::Late(_) | Entry::Decisions(_) | Entry::Progress => {}
+                Entry::Late(..) | Entry::Decisions(_) | Entry::Progress => {}
             }
         }
     }
@@ -274,8 +302,8 @@ impl Writer {
 }
 
 fn merged(mut earlier: Batch, mut later: Batch) -> Batch {
-    earlier.settlements.append(&mut later.settlements);
-    earlier.late.append(&mut later.late);
+    earlier.quiet.append(&mut later.quiet);
+    earlier.rows.append(&mut later.rows);
     earlier.decisions.append(&mut later.decisions);
     earlier.progress.append(&mut later.progress);
     earlier.waiters.append(&mut later.waiters);

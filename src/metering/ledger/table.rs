@@ -16,12 +16,17 @@ use futures::stream::try_unfold;
 use super::Walk;
 use crate::error::{Fault, Result};
 
-type Begin = Box<dyn Fn() -> Result<Walk> + Send + Sync>;
+pub(crate) type Begin = Box<dyn Fn() -> Result<Walk> + Send + Sync>;
 type Make = Box<dyn Fn() -> Result<RecordBatch> + Send + Sync>;
 
 /// A table that is walked page by page.
 pub(crate) fn paged_table(schema: SchemaRef, begin: impl Fn() -> Result<Walk> + Send + Sync + 'static) -> Option<Arc<dyn TableProvider>> {
-    provider(schema, Source::Paged(Box::new(begin)))
+    provider(schema, vec![Source::Paged(Box::new(begin))])
+}
+
+/// A table of several walks.
+pub(crate) fn paged_tables(schema: SchemaRef, walks: Vec<Begin>) -> Option<Arc<dyn TableProvider>> {
+    provider(schema, walks.into_iter().map(Source::Paged).collect())
 }
 
 /// A table that is made whole when it is scanned: a few totals.
@@ -29,13 +34,14 @@ pub(crate) fn fixed_table(
     schema: SchemaRef,
     make: impl Fn() -> Result<RecordBatch> + Send + Sync + 'static,
 ) -> Option<Arc<dyn TableProvider>> {
-    provider(schema, Source::Fixed(Box::new(make)))
+    provider(schema, vec![Source::Fixed(Box::new(make))])
 }
 
-fn provider(schema: SchemaRef, source: Source) -> Option<Arc<dyn TableProvider>> {
-    let figures = Figures { schema: Arc::clone(&schema), source: Arc::new(source) };
+fn provider(schema: SchemaRef, sources: Vec<Source>) -> Option<Arc<dyn TableProvider>> {
+    let partition = |source| -> Arc<dyn PartitionStream> { Arc::new(Figures { schema: Arc::clone(&schema), source: Arc::new(source) }) };
+    let partitions = sources.into_iter().map(partition).collect();
     // Fails only for a partition of another schema than the table's, and there is one schema.
-    let table = StreamingTable::try_new(schema, vec![Arc::new(figures)]).ok()?;
+    let table = StreamingTable::try_new(Arc::clone(&schema), partitions).ok()?;
     Some(Arc::new(table))
 }
 

@@ -3,6 +3,7 @@
 //! Here is the one list of the columns of `finops.usage`. What is published, what the copy keeps and what a reader's connection calls `usage`
 //! all follow from it, so a column that is added here is in all of them.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use rusqlite::Connection;
@@ -38,6 +39,9 @@ pub(crate) const USAGE: &[Column] = &[
     maybe("unit_price", Kind::Price, "unit_price"),
     maybe("currency", Kind::Text, "currency"),
     column("cost", Kind::Cost, "cost_micros, cost_rest"),
+    column("month", Kind::Text, "month"),
+    maybe("bytes_charged", Kind::Int, "bytes_charged"),
+    maybe("volume_before", Kind::Int, "volume_before"),
 ];
 
 /// What the published table has besides. First the number of the row in its gateway's journal, so that every file has statistics on it.
@@ -69,6 +73,38 @@ pub(in crate::metering) fn stored() -> impl Iterator<Item = Stored> {
     published().iter().filter(plain).map(|column| Stored { sql: column.sql, kind: column.kind, published: column.name })
 }
 
+/// The file beside a journal in which its gateway keeps the published rows that the journal does not have: other gateways', and its own
+/// that retention has taken out.
+pub(in crate::metering) const MIRROR: &str = "published.sqlite";
+
+/// Attaches the copy of published rows to a connection to the journal at `path`, where there is one: whether there is.
+///
+/// `own_usage` is then what this gateway settled, wherever it lies: what statements are drawn up from. Other gateways' rows have negative entries.
+pub(in crate::metering) fn attach_own(connection: &Connection, path: &Path) -> rusqlite::Result<bool> {
+    // Files may be opened for reading only; what is temporary is in memory.
+    connection.pragma_update(None, "temp_store", "memory")?;
+    let mirror = path.with_file_name(MIRROR);
+    let mirrored = match (mirror.is_file(), mirror.to_str()) {
+        (true, Some(mirror)) => {
+            connection.execute("ATTACH DATABASE ?1 AS mirror", [mirror])?;
+            // It is there before its table is, when it is made.
+            connection.query_row("SELECT EXISTS (SELECT 1 FROM mirror.sqlite_schema WHERE name = 'usage')", [], |row| row.get(0))?
+        }
+        _ => false,
+    };
+    let columns: Vec<&str> = stored().map(|column| column.sql).collect();
+    let columns = format!("entry, boot, seq, {}", columns.join(", "));
+    let moved = match mirrored {
+        true => format!(
+            "SELECT {columns} FROM mirror.usage
+             WHERE entry > 0 AND entry < (SELECT coalesce(min(entry), 9223372036854775807) FROM main.usage) UNION ALL"
+        ),
+        false => String::new(),
+    };
+    connection.execute_batch(&format!("CREATE TEMP VIEW own_usage AS {moved} SELECT {columns} FROM main.usage"))?;
+    Ok(mirrored)
+}
+
 /// How one connection sees usage.
 ///
 /// `usage_here` is what the journal has, `usage_elsewhere` what only the copy of published rows has, `usage` both: other gateways' rows, which
@@ -76,8 +112,7 @@ pub(in crate::metering) fn stored() -> impl Iterator<Item = Stored> {
 /// moment and is then taken from the journal. So that this holds without a lock, `usage_elsewhere` asks the journal first: SQLite
 /// begins to read the databases of a statement in the order in which they were attached.
 pub(super) fn define(connection: &Connection, mirrored: bool, reader: Option<&DomainName>) -> rusqlite::Result<()> {
-    // The file is opened for reading only; what is temporary is in memory.
-    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.execute_batch("CREATE TEMP TABLE reader (domain TEXT NOT NULL)")?;
     let columns: Vec<String> = stored().map(|column| of_kind(&column)).collect();
     let columns = columns.join(", ");
     let (here, elsewhere) = match reader {

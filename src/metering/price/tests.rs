@@ -1,18 +1,25 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::catalog::Price;
+use crate::id::{DomainName, ProductId, ProductName};
 
 fn decimal(text: &str) -> Decimal {
     text.parse().expect("a decimal")
 }
 
 fn price(id: &str, from: &str) -> Price {
-    let from = from.parse().expect("a day");
-    Price { id: id.into(), from, per_tib: Decimal::ONE, round_to: 1, minimum_per_query: 0, charge_failed: true }
+    Price::flat(id, from.parse().expect("a day"), Decimal::ONE)
 }
 
-fn at(text: &str) -> DateTime<Utc> {
-    text.parse().expect("a time")
+fn domain(name: &str) -> DomainName {
+    DomainName::new(name).expect("a name")
+}
+
+fn product(name: &str) -> ProductId {
+    ProductId { domain: domain("claims"), product: ProductName::new(name).expect("a name") }
 }
 
 #[test]
@@ -26,13 +33,42 @@ fn a_tebibyte_costs_its_price_and_a_byte_its_share() {
 }
 
 #[test]
-fn the_newest_price_that_has_begun_is_in_force_from_midnight_utc() {
-    let prices = [price("new", "2026-11-01"), price("old", "2026-01-01")];
-    let id = |time| price_at(&prices, at(time)).map(|price| price.id.as_str());
-    assert_eq!(id("2025-12-31T23:59:59Z"), None);
-    assert_eq!(id("2026-01-01T00:00:00Z"), Some("old"));
-    assert_eq!(id("2026-10-31T23:59:59Z"), Some("old"));
-    assert_eq!(id("2026-11-01T00:00:00Z"), Some("new"));
+fn of_the_prices_in_force_the_most_particular_counts_and_then_the_newest() {
+    let prices = [
+        price("new", "2026-11-01"),
+        price("old", "2026-01-01"),
+        Price { consumers: vec![domain("marketing")], ..price("marketing", "2026-01-01") },
+        Price { products: vec![product("fraud")], until: "2026-11-30".parse().ok(), ..price("fraud", "2026-02-01") },
+        Price { products: vec![product("fraud")], consumers: vec![domain("marketing")], ..price("both", "2026-12-01") },
+    ]
+    .map(Arc::new);
+    let id = |day: &str, consumer: &str, name: &str| {
+        let list = PriceList::new("USD", &prices, &domain(consumer), day.parse().expect("a day"));
+        list.price_of(&product(name)).map_or("none".to_owned(), |price| price.id.clone())
+    };
+    assert_eq!(id("2025-12-31", "finance", "other"), "none");
+    assert_eq!(id("2026-01-01", "finance", "other"), "old");
+    assert_eq!(id("2026-10-31", "finance", "other"), "old");
+    assert_eq!(id("2026-11-01", "finance", "other"), "new");
+    assert_eq!(id("2026-11-01", "marketing", "other"), "marketing");
+    assert_eq!(id("2026-11-30", "marketing", "fraud"), "fraud");
+    assert_eq!(id("2026-12-01", "finance", "fraud"), "new");
+    assert_eq!(id("2026-12-01", "marketing", "fraud"), "both");
+}
+
+#[test]
+fn tiers_cost_what_lies_in_them_and_the_free_part_nothing() {
+    const TIB: u64 = 1 << 40;
+    let rates = Rates { free: TIB, tiers: vec![(0, decimal("5")), (3 * TIB, decimal("4")), (5 * TIB, decimal("1.50"))] };
+    let cost = |before: u64, bytes: u64| rates.cost(before * TIB / 2, bytes * TIB / 2).decimal();
+    assert_eq!(cost(0, 2), decimal("0"));
+    assert_eq!(cost(1, 2), decimal("2.5"));
+    assert_eq!(cost(2, 4), decimal("10"));
+    assert_eq!(cost(5, 6), decimal("2.5") + decimal("8") + decimal("0.75"));
+    assert_eq!(
+        rates.cost(u64::MAX - 1, 5),
+        Cost::of(u64::MAX - 5 * TIB, decimal("1.50")).plus(Cost::from_units(-Cost::of(u64::MAX - 1 - 5 * TIB, decimal("1.50")).units()))
+    );
 }
 
 #[test]
@@ -114,5 +150,53 @@ proptest! {
         if sum > 0 { charged = charged.max(minimum); }
         prop_assert_eq!(shares.iter().sum::<u64>(), charged);
         for (share, bytes) in shares.iter().zip(&read) { prop_assert!(share >= bytes && (*bytes > 0 || *share == 0)); }
+    }
+
+    /// However a month is cut into rows, it costs what its tiers cost, each taken whole: byte by byte in units of money a byte.
+    #[test]
+    fn the_rows_of_a_month_cost_what_its_volume_costs(
+        rows in prop::collection::vec(0_u64..3000, 1..20),
+        free in 0_u64..4000,
+        steps in prop::collection::vec((1_u64..4000, 0_u32..50), 0..4),
+        base in 0_u32..50,
+    ) {
+        let per_tib = |price: u32| Decimal::from(price) * Decimal::from(1_u64 << 40);
+        let mut tiers = vec![(0, per_tib(base))];
+        let mut naive = vec![(0, base)];
+        for (wide, price) in steps {
+            let above = naive.last().map_or(0, |(above, _)| *above) + wide;
+            tiers.push((above, per_tib(price)));
+            naive.push((above, price));
+        }
+        let rates = Rates { free, tiers };
+        let (mut volume, mut total) = (0, Cost::default());
+        for bytes in &rows {
+            total = total.plus(rates.cost(volume, *bytes));
+            volume += bytes;
+        }
+        let price_of_byte = |at: u64| if at < free { 0 } else { naive.iter().rev().find(|(above, _)| *above <= at).map_or(0, |(_, price)| *price) };
+        let sum: u64 = (0..volume).map(|at| u64::from(price_of_byte(at))).sum();
+        prop_assert_eq!(total.decimal(), Decimal::from(sum));
+    }
+
+    /// The same with prices that do not come out even: rows add up to the tiers' amounts by long division, rounded once a tier.
+    #[test]
+    fn no_row_of_a_tier_loses_or_gains_by_rounding(
+        rows in prop::collection::vec(0_u64..1 << 44, 1..12),
+        free in 0_u64..1 << 42,
+        wide in 1_u64..1 << 43,
+        prices in (0_u64..100_000, 0_u64..100_000),
+    ) {
+        let above = free + wide;
+        let price = |mantissa: u64| Decimal::from_i128_with_scale(i128::from(mantissa), 3);
+        let rates = Rates { free, tiers: vec![(0, price(prices.0)), (above, price(prices.1))] };
+        let (mut volume, mut total) = (0, 0);
+        for bytes in &rows {
+            total += rates.cost(volume, *bytes).units();
+            volume += bytes;
+        }
+        let naive = |bytes: u64, price: u64| naive(bytes, price, 3).parse::<i128>().expect("a number");
+        let (first, second) = (volume.min(above).saturating_sub(free), volume.saturating_sub(above));
+        prop_assert_eq!(total, naive(first, prices.0) + naive(second, prices.1));
     }
 }

@@ -10,10 +10,9 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::*;
-use crate::catalog::Price;
 use crate::clock::Clock;
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Account, Journal, Protocol, QueryStart};
+use crate::metering::{Account, Journal, PriceList, Protocol, QueryStart};
 
 fn port() -> PortId {
     let product = ProductId { domain: DomainName::new("claims").expect("name"), product: ProductName::new("a").expect("name") };
@@ -71,7 +70,7 @@ fn limited(max_scan_bytes: u64) -> Limited {
         statement_digest: String::new(),
         statement: None,
         queued_ms: 0,
-        price: None::<(Price, String)>,
+        prices: PriceList::default(),
         max_scan_bytes: Some(max_scan_bytes),
         budget: None,
     });

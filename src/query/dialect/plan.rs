@@ -10,7 +10,7 @@ use datafusion::common::{DFSchema, DataFusionError, Result as EngineResult, Scal
 use datafusion::logical_expr::expr::{InList, ScalarFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, binary_expr, cast, lit};
 
 use super::arithmetic::ANY_NUMERIC;
 use super::clock::{Clock, is_interval};
@@ -83,6 +83,19 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
                 Some((left_type, right_type)) => binary(*left, &left_type, op, *right, &right_type, clock)?,
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             }
+        }
+        // A date between moments is compared with each.
+        Expr::Between(Between { expr, negated, low, high })
+            if matches!(*expr, Expr::Column(_))
+                && type_of(&expr) == Some(DataType::Date32)
+                && [&low, &high].into_iter().any(|bound| matches!(type_of(bound), Some(DataType::Timestamp(_, None)))) =>
+        {
+            let side = |op, bound: Expr| match type_of(&bound) {
+                Some(data_type) => Ok(binary((*expr).clone(), &DataType::Date32, op, bound, &data_type, clock)?.data),
+                None => Ok::<_, DataFusionError>(binary_expr((*expr).clone(), op, bound)),
+            };
+            let between = side(Operator::GtEq, *low)?.and(side(Operator::LtEq, *high)?);
+            Transformed::yes(if negated { !between } else { between })
         }
         Expr::Between(Between { expr, negated, low, high }) => {
             let value = type_of(&expr);
@@ -212,6 +225,9 @@ fn binary(
         // A day and a time of day make a timestamp.
         (T::Date32, O::Plus | O::Minus, T::Interval(_)) => Transformed::yes(back(cast(left, timestamp), right)),
         (T::Interval(_), O::Plus, T::Date32) => Transformed::yes(back(left, cast(right, timestamp))),
+        // The engine would take both for nanoseconds, which end in 2262.
+        (T::Date32, _, T::Timestamp(_, None)) if compares || op == O::Minus => Transformed::yes(back(cast(left, timestamp), right)),
+        (T::Timestamp(_, None), _, T::Date32) if compares || op == O::Minus => Transformed::yes(back(left, cast(right, timestamp))),
         (T::Timestamp(_, Some(_)), O::Plus | O::Minus, T::Interval(_)) => match clock.moved(&left, op, &right) {
             Some(moved) => Transformed::yes(moved),
             None => Transformed::no(back(left, right)),

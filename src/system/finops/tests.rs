@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{DecisionRecord, Outcome, Protocol, QueryStart, ReadKind};
+use crate::metering::{DecisionRecord, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -55,14 +55,15 @@ async fn query(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]) {
 }
 
 async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)], filters: &[&str]) {
-    let price = Price {
-        id: "standard".into(),
-        from: journal.now().date_naive(),
-        per_tib: "1024".parse().expect("decimal"),
-        round_to: 1,
-        minimum_per_query: 0,
-        charge_failed: true,
-    };
+    query_at(journal, consumer, reads, filters, standard(journal)).await;
+}
+
+/// One unit of money a gibibyte.
+fn standard(journal: &Journal) -> Price {
+    Price::flat("standard", journal.now().date_naive(), "1024".parse().expect("decimal"))
+}
+
+async fn query_at(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)], filters: &[&str], price: Price) {
     let start = QueryStart {
         query_id: QueryId::generate(),
         started_at: journal.now(),
@@ -75,7 +76,7 @@ async fn query_with(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64
         statement_digest: "d1".into(),
         statement: None,
         queued_ms: 3,
-        price: Some((price, "USD".into())),
+        prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
     };
@@ -248,11 +249,138 @@ async fn many_rows_come_in_pages_each_once_and_rows_written_meanwhile_are_left_f
     let reader = principal("c", "policy", &[READERS]);
     assert_eq!(world.sql(&reader, "SELECT count(*), count(DISTINCT usage_id) FROM usage").await, "303 303");
 
-    let mut walk = Walk::begin(&Ledger::at(world.journal.path()), USAGE, "usage", "TRUE", vec![]).expect("begins");
+    let mut walk = Walk::begin(&Ledger::of(&world.journal), USAGE, "usage", "TRUE", vec![]).expect("begins");
     query(&world.journal, "claims", &[("claims", "fraud", 1)]).await;
     let mut rows = 0;
     while let Some(page) = walk.page().expect("reads") {
         rows += page.num_rows();
     }
     assert_eq!(rows, 303);
+}
+
+/// Closes the month that the world's queries are in, with a correction of what finance owes for claims.
+fn closed(world: &World) {
+    let correction = crate::metering::Correction {
+        consumer: domain("finance"),
+        product: ProductId { domain: domain("claims"), product: ProductName::new("fraud").expect("name") },
+        month: Month::of(world.journal.now()),
+        amount: "-0.5".parse().expect("an amount"),
+        reason: "an outage".into(),
+        by: "fay".into(),
+    };
+    crate::metering::correct(world._folders[0].path(), &correction, world.journal.now()).expect("books");
+    let december = world.journal.now() + chrono::TimeDelta::days(11);
+    crate::metering::close(world._folders[0].path(), correction.month, december, &Default::default()).expect("closes");
+}
+
+#[tokio::test]
+async fn every_charge_debits_the_consumer_and_credits_the_producer_and_the_sum_is_zero() {
+    let world = world().await;
+    closed(&world);
+    let reader = principal("c", "policy", &[READERS]);
+    let rows =
+        "SELECT kind, side, domain, counterparty, product, amount, currency, reason FROM entries ORDER BY kind, domain, amount, product";
+    let want = "correction credit claims finance fraud 0.500000000000000 USD an outage (fay)\n\
+        correction debit finance claims fraud -0.500000000000000 USD an outage (fay)\n\
+        usage credit claims finance fraud -2.000000000000000 USD\n\
+        usage credit claims marketing fraud -1.000000000000000 USD\n\
+        usage debit finance claims fraud 2.000000000000000 USD\n\
+        usage credit finance marketing premiums -0.500000000000000 USD\n\
+        usage debit marketing finance premiums 0.500000000000000 USD\n\
+        usage debit marketing claims fraud 1.000000000000000 USD";
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&world.sql(&reader, rows).await), sorted(want));
+    let zero = "SELECT count(*) FROM (SELECT charge_id FROM entries GROUP BY charge_id HAVING sum(amount) <> 0 OR count(*) <> 2)";
+    for who in [&reader, &principal("m", "marketing", &[]), &principal("k", "claims", &[])] {
+        assert_eq!(world.sql(who, zero).await, "0");
+        assert_eq!(world.sql(who, "SELECT sum(amount) FROM entries").await, "0.000000000000000");
+    }
+    // What a domain is debited is what it owes.
+    let owes = "SELECT (SELECT sum(amount) FROM entries WHERE side = 'debit') = (SELECT sum(cost) FROM monthly_costs),
+        (SELECT sum(amount) FROM entries WHERE side = 'debit') = (SELECT sum(cost) FROM statements)";
+    assert_eq!(world.sql(&reader, owes).await, "true true");
+    assert_eq!(world.sql(&principal("p", "policy", &[]), "SELECT count(*) FROM entries").await, "0");
+    let focus = "SELECT \"ChargeCategory\", \"ChargeClass\" IS NULL, \"InvoiceId\", \"BilledCost\", \"ChargePeriodStart\"::date,
+        \"PricingQuantity\" IS NULL FROM focus WHERE \"SubAccountId\" = 'finance' ORDER BY 1";
+    let want = "Adjustment true 2026-11-finance-USD -0.500000000000000 2026-11-01 true\n\
+        Usage true 2026-11-finance-USD 2.000000000000000 2026-11-20 false";
+    assert_eq!(world.sql(&reader, focus).await, want);
+    let billed = "SELECT (SELECT sum(\"BilledCost\") FROM focus) = (SELECT sum(cost) FROM monthly_costs)";
+    assert_eq!(world.sql(&reader, billed).await, "true");
+}
+
+#[tokio::test]
+async fn both_sides_of_an_entry_come_in_one_page_however_many_there_are() {
+    let world = world().await;
+    for _ in 0..400 {
+        query(&world.journal, "claims", &[("claims", "a", 1), ("claims", "b", 2), ("finance", "c", 3)]).await;
+    }
+    // More than a page of 8192 once both sides are counted.
+    let operator = rusqlite::Connection::open(world.journal.path()).expect("opens");
+    let columns = "query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol, application_name, producer_domain,
+        product, port, product_version, table_version, bytes_from_storage, bytes_from_cache, bytes_metadata, storage_requests, rows_returned,
+        outcome, price_id, unit_price, currency, cost_micros, cost_rest, month, bytes_charged, volume_before";
+    for boot in 10..15 {
+        let more = format!("INSERT INTO usage (boot, seq, {columns}) SELECT {boot}, seq, {columns} FROM usage WHERE boot = 1");
+        operator.execute(&more, []).expect("inserts");
+    }
+    let reader = principal("c", "policy", &[READERS]);
+    assert_eq!(
+        world.sql(&reader, "SELECT count(*), count(DISTINCT charge_id), sum(amount) FROM entries").await,
+        "14436 7218 0.000000000000000"
+    );
+}
+
+#[tokio::test]
+async fn statements_are_seen_by_who_pays_and_their_lines_by_who_is_paid_too() {
+    let world = world().await;
+    closed(&world);
+    let sql = "SELECT statement_id, lines, cost, currency, mode, hash IS NULL FROM statements";
+    let (finance, marketing) =
+        ("2026-11-finance-USD 2 1.500000000000000 USD showback false", "2026-11-marketing-USD 2 1.500000000000000 USD showback false");
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), sql).await, format!("{finance}\n{marketing}"));
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, marketing);
+    assert_eq!(world.sql(&principal("k", "claims", &[]), sql).await, "");
+    let lines = "SELECT consumer_domain, kind, product, queries, bytes_scanned, cost, reason FROM statement_lines";
+    let want = "finance correction fraud 0 0 -0.500000000000000 an outage (fay)\nfinance usage fraud 1 2147483648 2.000000000000000\n\
+        marketing usage fraud 1 1073741824 1.000000000000000";
+    let got = world.sql(&principal("k", "claims", &[]), &format!("{lines} ORDER BY 1, 2")).await;
+    assert_eq!(got, want);
+}
+
+#[tokio::test]
+async fn a_statement_tells_a_reader_of_filtered_rows_no_more_than_usage_does() {
+    let world = world().await;
+    query_with(&world.journal, "marketing", &[("claims", "notes", 3_000_000)], &["region = $region"]).await;
+    closed(&world);
+    let marketing = principal("m", "marketing", &[]);
+    let line = "SELECT bytes_scanned, bytes_charged, cost FROM statement_lines WHERE product = 'notes'";
+    assert_eq!(world.sql(&marketing, line).await, "4194304 4194304 0.003907000000000");
+    // The hash would let them try which figures are behind the rounded ones.
+    assert_eq!(world.sql(&marketing, "SELECT hash IS NULL, cost FROM statements").await, "true 1.503907000000000");
+    for who in [principal("k", "claims", &[]), principal("c", "policy", &[READERS])] {
+        assert_eq!(world.sql(&who, line).await, "3000000 3000000 0.002793967723846");
+    }
+}
+
+#[tokio::test]
+async fn what_depends_on_the_months_volume_is_told_to_its_reader_without_the_volume() {
+    let world = world().await;
+    let price = || Price { free_per_month: GIB, ..standard(&world.journal) };
+    query_at(&world.journal, "marketing", &[("claims", "notes", 3_000_000)], &["region = $region"], price()).await;
+    // Nothing of this product is hidden, but what it costs tells how much of the allowance the other has left.
+    query_at(&world.journal, "marketing", &[("claims", "open", GIB)], &[], price()).await;
+    let sql = "SELECT bytes_scanned, bytes_charged, volume_before, cost FROM usage WHERE product = 'open'";
+    let exact = "1073741824 1073741824 3000000 0.002793967723846";
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), sql).await, exact);
+    let rounded = "1073741824 1073741824 1.000001000000000";
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, rounded);
+    assert_eq!(
+        world.sql(&principal("m", "marketing", &[]), "SELECT cost FROM monthly_costs WHERE product = 'open'").await,
+        "1.000001000000000"
+    );
 }

@@ -19,7 +19,7 @@ use crate::catalog::Price;
 use crate::clock::Clock;
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
 use crate::metering::ledger::{Column, Ledger, Walk, published};
-use crate::metering::{Journal, Outcome, Protocol, QueryStart, ReadKind};
+use crate::metering::{Journal, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 use crate::telemetry::Metrics;
 
 /// A row as it is told apart: gateway, entry, usage_id, and what it costs in units of 10^-15.
@@ -121,14 +121,7 @@ impl Gateway {
     }
 
     async fn query(&self, bytes: u64) {
-        let price = Price {
-            id: "standard".into(),
-            from: self.clock.now().date_naive(),
-            per_tib: "5.00".parse().expect("decimal"),
-            round_to: 1,
-            minimum_per_query: 0,
-            charge_failed: true,
-        };
+        let price = Price::flat("standard", self.clock.now().date_naive(), "5.00".parse().expect("decimal"));
         let domain = |name| DomainName::new(name).expect("name");
         let start = QueryStart {
             query_id: QueryId::generate(),
@@ -142,7 +135,7 @@ impl Gateway {
             statement_digest: "d1".into(),
             statement: None,
             queued_ms: 3,
-            price: Some((price, "USD".into())),
+            prices: PriceList::of_one("USD", price),
             max_scan_bytes: None,
             budget: None,
         };
