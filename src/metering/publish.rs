@@ -82,7 +82,7 @@ impl Publisher {
     pub fn new(journal: &Journal, store: Arc<dyn ObjectStore>, rhythm: Rhythm, metrics: Metrics) -> Result<Self> {
         let state = journal.path().parent().unwrap_or(Path::new(""));
         let mirror = Mirror::open(state, journal.gateway_id())?;
-        let ledger = Ledger::at(journal.path());
+        let ledger = Ledger::of(journal);
         Ok(Self { journal: journal.clone(), ledger, mirror, store, rhythm, metrics, table: None })
     }
 

@@ -71,7 +71,7 @@ async fn a_commit_that_others_were_faster_than_is_made_behind_theirs() {
     }
     a.settle(1).await;
     let own = a.journal.gateway_id().to_owned();
-    let mut walk = Walk::begin(&Ledger::at(a.journal.path()), published(), "usage", OWN, vec![]).expect("begins").behind(2);
+    let mut walk = Walk::begin(&Ledger::of(&a.journal), published(), "usage", OWN, vec![]).expect("begins").behind(2);
     let files = stale.write(|| walk.page()).await.expect("writes");
     stale.append(files, &own, 3).await.expect("appends");
     assert_eq!(in_table(&world.store()).await, world::together(&[&a, &b]));
@@ -87,7 +87,7 @@ async fn what_this_gateway_has_appended_already_is_not_appended_by_one_that_does
     let own = a.journal.gateway_id().to_owned();
     let mut stale = PublishedTable::open(&world.store()).await.expect("opens");
     a.publisher().publish().await.expect("publishes");
-    let mut walk = Walk::begin(&Ledger::at(a.journal.path()), published(), "usage", OWN, vec![]).expect("begins").behind(2);
+    let mut walk = Walk::begin(&Ledger::of(&a.journal), published(), "usage", OWN, vec![]).expect("begins").behind(2);
     let files = stale.write(|| walk.page()).await.expect("writes");
     stale.append(files, &own, 4).await.expect("it is in the table");
     assert_eq!(in_table(&world.store()).await, a.rows());
@@ -327,7 +327,7 @@ async fn a_table_of_an_older_gateway_gets_the_columns_that_it_lacks() {
     b.publisher().round().await.expect("publishes");
     assert_eq!(b.shown(), world::together(&[&a, &b]));
     let centers = "SELECT count(*) FROM usage WHERE cost_center = 'CC-1'";
-    assert_eq!(Ledger::at(b.journal.path()).number(centers, &[]).expect("counts"), 3);
+    assert_eq!(Ledger::of(&b.journal).number(centers, &[]).expect("counts"), 3);
 }
 
 /// What may happen, in any order.

@@ -163,13 +163,13 @@ impl Gateway {
     }
 
     pub fn walk(&self) -> Walk {
-        Walk::begin(&Ledger::at(self.journal.path()), published(), "usage", "TRUE", vec![]).expect("begins")
+        Walk::begin(&Ledger::of(&self.journal), published(), "usage", "TRUE", vec![]).expect("begins")
     }
 }
 
 /// What a reader's connection finds in a relation, sorted. Others' rows have entries of the copy's own, so theirs are told by the usage_id.
 fn rows(journal: &Path, relation: &str) -> Vec<Row> {
-    let connection = Ledger::at(journal).connect().expect("connects");
+    let connection = Ledger::in_folder(journal.parent().expect("a folder")).connect().expect("connects");
     let gateway = if relation == "usage" { "gateway_id" } else { "(SELECT gateway_id FROM gateway)" };
     let sql = format!("SELECT {gateway}, boot, seq, cost_micros, cost_rest FROM {relation}");
     let mut statement = connection.prepare(&sql).expect("prepares");
