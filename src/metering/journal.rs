@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
 
 use super::account::{Account, QueryState};
 use super::budget::{Held, Purses};
@@ -100,8 +101,9 @@ impl Journal {
     pub(crate) fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         self.0.link.send(Entry::Flush(done));
-        // What cannot be written is told to those whose it is.
-        let _ = futures::executor::block_on(flushed);
+        // Unconstrained: within a task that has used up its turn the channel would say for ever that there is nothing in it yet. What cannot be
+        // written is told to those whose it is.
+        let _ = futures::executor::block_on(unconstrained(flushed));
     }
 
     /// Takes rows of usage out, up to an entry: some of them, and never the newest row. They must be somewhere else by then. Durable when it answers.

@@ -2,6 +2,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::FutureExt;
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema::Store;
@@ -144,6 +145,25 @@ async fn who_owes_nothing_waits_for_no_flush_and_who_reads_the_ledger_does() {
     let ledger = crate::metering::ledger::Ledger::of(&journal);
     let count = move || ledger.connect().expect("opens").query_row("SELECT count(*) FROM queries", [], |row| row.get(0));
     assert_eq!(tokio::task::spawn_blocking(count).await.expect("runs"), Ok(4_i64), "readers see all that ended before");
+}
+
+#[test]
+fn a_task_that_has_used_up_its_turn_waits_for_a_flush_as_any_other() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    let (ends, ended) = channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            // From here on the runtime's own channels tell this task that they have nothing for it.
+            while tokio::task::coop::has_budget_remaining() {
+                let _ = tokio::task::coop::consume_budget().now_or_never();
+            }
+            journal.flush();
+        });
+        let _ = ends.send(());
+    });
+    ended.recv_timeout(Duration::from_secs(10)).expect("it ends");
 }
 
 #[tokio::test]
