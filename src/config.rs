@@ -26,7 +26,7 @@ pub use credentials::{CredentialKind, CredentialSettings, S3Settings, Setting, o
 pub use docs::markdown;
 use document::Reader;
 pub(crate) use document::unknown;
-pub use jwt::JwtIssuer;
+pub use jwt::{JwtIssuer, KeySource};
 pub use pseudonyms::PseudonymKeys;
 pub use publish::Publish;
 

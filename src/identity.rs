@@ -137,7 +137,7 @@ impl Identity {
         Self::assemble(Path::new("identity.yaml"), &file, &[7; 32], Duration::from_secs(3600), Clock::system())
     }
 
-    /// Accepts the tokens of `issuers`, for domains that `knows` knows. Once, at start. Blocks.
+    /// Accepts the tokens of `issuers`, for domains that `knows` knows. Once, at start, before [`Identity::watch`]. Blocks.
     pub fn trust(&self, issuers: &[JwtIssuer], knows: impl Fn(&DomainName) -> bool + Send + Sync + 'static) -> Result<(), IdentityError> {
         if issuers.is_empty() {
             return Ok(());
@@ -151,7 +151,7 @@ impl Identity {
         Ok(())
     }
 
-    /// Watches the users file and the keys of issuers until the token is cancelled; a change bites within a second.
+    /// Watches the users file and the keys of issuers, in files and at addresses, until the token is cancelled; a change bites within a second.
     pub async fn watch(&self, stop: tokio_util::sync::CancellationToken) {
         watch::run(self, stop).await;
     }
@@ -237,18 +237,19 @@ impl Identity {
     }
 
     /// Who a token of an identity provider speaks for. Why not is for the log alone.
-    pub fn verify_token(&self, token: &str) -> Option<Arc<Principal>> {
-        let verified =
-            self.0.trust.get()?.verify(token, self.0.clock.now()).and_then(|principal| {
-                if self.lookup(&principal.name).is_some() { Err(Refusal::LocalUser) } else { Ok(Arc::new(principal)) }
-            });
+    pub async fn verify_token(&self, token: &str) -> Option<Arc<Principal>> {
+        let trust = self.0.trust.get()?;
+        trust.await_key(token).await;
+        let verified = trust
+            .verify(token, self.0.clock.now())
+            .and_then(|principal| if self.lookup(&principal.name).is_some() { Err(Refusal::LocalUser) } else { Ok(Arc::new(principal)) });
         verified.inspect_err(|reason| tracing::info!(%reason, "token refused")).ok()
     }
 
     /// Checks a password. Takes as long, and says the same, for an unknown user as for a wrong password.
     pub async fn verify_password(&self, name: &str, password: &str) -> Result<Arc<Principal>> {
         if self.takes_token_from(name) {
-            return self.verify_token(password).ok_or_else(|| Self::refused(name));
+            return self.verify_token(password).await.ok_or_else(|| Self::refused(name));
         }
         let verifier = self.scram_verifier(name);
         let permit = self.0.hashing.acquire().await.map_err(Fault::internal)?;
@@ -293,10 +294,10 @@ impl Identity {
     }
 
     /// Who bears this token: one of ours, or one of an identity provider.
-    pub fn verify_bearer(&self, token: &str) -> Result<Arc<Principal>> {
+    pub async fn verify_bearer(&self, token: &str) -> Result<Arc<Principal>> {
         let refused = || Fault::new(ErrorKind::Login, "invalid or expired bearer token").with_hint("Log in again to get a new one.");
         if !token::is_ours(token) {
-            return self.verify_token(token).ok_or_else(refused);
+            return self.verify_token(token).await.ok_or_else(refused);
         }
         let claims = self.0.keys.verify(token, self.0.clock.now()).ok_or_else(refused)?;
         let users = self.0.users.load();

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+use url::{Host, Url};
 
 use super::document::Reader;
-use super::kinds::{Folder, Kind, Text, Time, Wrong};
+use super::kinds::{Folder, Kind, Text, Time, Wrong, text};
 
 /// An issuer of tokens (JWT), and what its claims mean here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub struct JwtIssuer {
     pub issuer: String,
     /// What `aud` must be, or hold.
     pub audience: String,
-    /// The file of its public keys (RFC 7517).
-    pub jwks: PathBuf,
+    /// Its public keys.
+    pub jwks: KeySource,
     /// The claim with the name.
     pub name: String,
     /// Put before every name, so that the names of two issuers differ.
@@ -35,12 +36,30 @@ pub struct JwtIssuer {
     pub leeway: Duration,
 }
 
+/// Where an issuer's public keys (RFC 7517) are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file, which is watched.
+    File(PathBuf),
+    /// An address, which is asked.
+    Fetched {
+        /// `https`, or `http` on this machine.
+        url: Url,
+        /// How often.
+        every: Duration,
+    },
+}
+
+/// How often an address is asked, in seconds.
+const MIN_REFRESH: u64 = 10;
+const MAX_REFRESH: u64 = 86_400;
 /// How far a clock may be off, in seconds.
 const MAX_LEEWAY: u64 = 300;
 /// Attributes of one issuer.
 const MAX_ATTRIBUTES: usize = 64;
 
-const KEYS: [&str; 10] = ["issuer", "audience", "jwks", "name", "prefix", "domain", "groups", "attributes", "algorithms", "leeway"];
+const KEYS: [&str; 11] =
+    ["issuer", "audience", "jwks", "refresh", "name", "prefix", "domain", "groups", "attributes", "algorithms", "leeway"];
 
 /// A list of issuers.
 pub(super) struct Issuers;
@@ -48,12 +67,14 @@ pub(super) struct Issuers;
 struct Texts;
 /// A list of asymmetric algorithms.
 struct Algorithms;
+/// `https://…`, or a path.
+struct Keys;
 
 impl Kind for Issuers {
     type Value = Vec<JwtIssuer>;
 
     fn expected() -> String {
-        "a list of { issuer = \"…\", audience = \"…\", jwks = \"jwks.json\" }, each with name, prefix, domain, groups, attributes, \
+        "a list of { issuer = \"…\", audience = \"…\", jwks = \"jwks.json\" }, each with refresh, name, prefix, domain, groups, attributes, \
          algorithms, leeway where the defaults do not fit"
             .to_owned()
     }
@@ -93,13 +114,14 @@ fn issuer(reader: &mut Reader<'_>, item: &Spanned<DeValue<'_>>, table: &DeTable<
             reader.problem(item.span(), format!("`jwt` needs `{key}`"));
         }
     }
-    if let Some(jwks) = table.get("jwks")
-        && jwks.get_ref().as_str().is_some_and(|text| text.contains("://"))
-    {
-        let message =
-            "`jwks`: keys are read from a file and not fetched; keep the issuer's key set in a file, which is reloaded when it changes";
-        reader.problem(jwks.span(), message.to_owned());
-        return None;
+    let refresh = reader.field::<Time<MIN_REFRESH, MAX_REFRESH>>(table, "refresh");
+    let mut jwks = reader.field::<Keys>(table, "jwks");
+    match (&mut jwks, table.get("refresh"), refresh) {
+        (Some(KeySource::Fetched { every, .. }), _, Some(refresh)) => *every = refresh,
+        (Some(KeySource::File(_)), Some(refresh), _) => {
+            reader.problem(refresh.span(), "`refresh` is for keys that are fetched; a file is watched".to_owned());
+        }
+        _ => {}
     }
     let claim = |reader: &mut Reader<'_>, key: &str| reader.field::<Text>(table, key).unwrap_or_else(|| default_claim(key).to_owned());
     Some(JwtIssuer {
@@ -112,12 +134,55 @@ fn issuer(reader: &mut Reader<'_>, item: &Spanned<DeValue<'_>>, table: &DeTable<
         leeway: reader.field::<Time<0, MAX_LEEWAY>>(table, "leeway").unwrap_or(Duration::from_secs(30)),
         issuer: reader.field::<Text>(table, "issuer")?,
         audience: reader.field::<Text>(table, "audience")?,
-        jwks: reader.field::<Folder>(table, "jwks")?,
+        jwks: jwks?,
     })
 }
 
 fn default_claim(key: &str) -> &str {
     if key == "name" { "sub" } else { key }
+}
+
+impl Kind for Keys {
+    type Value = KeySource;
+
+    fn expected() -> String {
+        "a path, or an address that begins with https://".to_owned()
+    }
+
+    fn parse(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Result<KeySource, Wrong> {
+        if !text(value)?.contains("://") {
+            return Folder::parse(reader, value).map(KeySource::File);
+        }
+        match address(text(value)?) {
+            Ok(url) => Ok(KeySource::Fetched { url, every: Duration::from_secs(300) }),
+            Err(why) => {
+                reader.problem(value.span(), format!("`jwks`: {why}"));
+                Err(Wrong::Told)
+            }
+        }
+    }
+
+    fn fallback() -> KeySource {
+        KeySource::File(PathBuf::new())
+    }
+}
+
+/// An address of keys. Whoever could change the answer on its way could let anybody in.
+fn address(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "not an address")?;
+    let on_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    if !(url.scheme() == "https" || url.scheme() == "http" && on_this_machine) {
+        return Err("keys are fetched over https, or over http from this machine");
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("an address of public keys has no password and no fragment");
+    }
+    Ok(url)
 }
 
 impl Kind for Texts {

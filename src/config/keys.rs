@@ -87,7 +87,8 @@ sections! {
         /// How long a bearer token of the Flight and HTTP doors is valid. A new password ends it earlier.
         token_lifetime: Time<60, { 30 * DAY }> = "8h";
         /// Identity providers whose tokens (JWT) are accepted, each `{ issuer = "https://idp.example/", audience = "meshgate", jwks =
-        /// "jwks.json" }`; see `docs/identity.md`. Their key files are watched: a change holds within a second.
+        /// "jwks.json" }`; see `docs/identity.md`. Their keys are in a file, which is watched: a change holds within a second; or at an address
+        /// (`https://…`), which is asked every five minutes and when a token names a key that is not there.
         jwt: Issuers = [];
     }
     /// Bounds on what clients can ask for.

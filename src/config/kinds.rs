@@ -287,7 +287,7 @@ impl<K: Kind> Kind for Maybe<K> {
     }
 }
 
-fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Wrong> {
+pub(super) fn text<'a>(value: &'a Spanned<DeValue<'_>>) -> Result<&'a str, Wrong> {
     value.get_ref().as_str().ok_or(Wrong::NotExpected)
 }
 

@@ -113,7 +113,7 @@ fn all_mistakes_are_told_at_once_with_their_places() {
             "7:10: `memory`: expected a size from 16MiB to 64TiB, or a share of the memory, such as \"4GiB\" or \"75%\"",
             "8:15: `connections`: expected a whole number from 1 to 100000",
             "9:9: `grace`: expected a duration from 0s to 1d, such as \"30s\", \"10m\" or \"8h\"",
-            "11:7: `jwt`: expected a list of { issuer = \"…\", audience = \"…\", jwks = \"jwks.json\" }, each with name, prefix, domain, groups, attributes, algorithms, leeway where the defaults do not fit",
+            "11:7: `jwt`: expected a list of { issuer = \"…\", audience = \"…\", jwks = \"jwks.json\" }, each with refresh, name, prefix, domain, groups, attributes, algorithms, leeway where the defaults do not fit",
             "13:8: `type` of credential `a`: expected one of s3, azure, gcs, key",
             "16:10: `secret`: expected { env = \"NAME\" } or { file = \"path\" }: secrets do not belong in this file",
             "19:10: `secret`: the environment has no `NONE`",
@@ -197,7 +197,7 @@ fn the_documentation_is_current() {
 }
 
 #[test]
-fn issuers_have_names_of_their_own_asymmetric_algorithms_and_keys_in_files() {
+fn issuers_have_names_of_their_own_asymmetric_algorithms_and_keys_in_a_file_or_at_an_address() {
     let one = |rest: &str| format!("[identity]\njwt = [{{ issuer = \"https://a/\", audience = \"m\", jwks = \"a.json\"{rest} }}]\n");
     let issuer = parse(&one("")).unwrap().jwt.remove(0);
     assert_eq!((issuer.name.as_str(), issuer.domain.as_str(), issuer.groups.as_str()), ("sub", "domain", "groups"));
@@ -207,6 +207,17 @@ fn issuers_have_names_of_their_own_asymmetric_algorithms_and_keys_in_files() {
         (set.name.as_str(), set.attributes, set.algorithms),
         ("upn", vec!["region".to_owned()], vec![jsonwebtoken::Algorithm::ES384])
     );
+    let at = |url: &str| one("").replace("a.json", url);
+    for (url, seconds) in [
+        ("https://idp.example/keys?app=1", 300),
+        ("http://127.0.0.1:8000/keys", 300),
+        ("http://[::1]/keys", 300),
+        ("http://localhost/keys\", refresh = \"1h", 3600),
+    ] {
+        let issuer = parse(&at(url)).unwrap().jwt.remove(0);
+        let every = Duration::from_secs(seconds);
+        assert_eq!(issuer.jwks, KeySource::Fetched { url: url.split('"').next().unwrap().parse().unwrap(), every });
+    }
     let second = ", { issuer = \"https://b/\", audience = \"m\", jwks = \"b.json\"";
     for (text, told) in [
         (one(", algorithms = [\"HS256\"]"), "a public key must not make tokens"),
@@ -214,7 +225,14 @@ fn issuers_have_names_of_their_own_asymmetric_algorithms_and_keys_in_files() {
         (one(", algorithms = []"), "a public key must not make tokens"),
         (one(", leeway = \"1h\""), "expected a duration from 0s to 5m"),
         (one(", issuers = \"x\""), "did you mean `issuer`"),
-        (one("").replace("a.json", "https://a/keys"), "keys are read from a file and not fetched"),
+        (one(", refresh = \"1m\""), "`refresh` is for keys that are fetched"),
+        (at("https://idp.example/keys\", refresh = \"1s"), "expected a duration from 10s to"),
+        (at("http://idp.example/keys"), "keys are fetched over https"),
+        (at("http://localhost.example/keys"), "keys are fetched over https"),
+        (at("file:///etc/keys"), "keys are fetched over https"),
+        (at("https://someone:secret@idp.example/keys"), "no password and no fragment"),
+        (at("https://idp.example/keys#a"), "no password and no fragment"),
+        (at("https://"), "not an address"),
         (one("").replace("audience = \"m\", ", ""), "`jwt` needs `audience`"),
         (one("").replace(" }]", &format!(" }}{second} }}]")), "names of two issuers could be the same"),
         (one(", prefix = \"a\"").replace(" }]", &format!(" }}{second}, prefix = \"ab\" }}]")), "names of two issuers could be the same"),

@@ -47,7 +47,7 @@ impl Identity {
     pub async fn authenticate(&self, credential: &Credential) -> Result<Arc<Principal>> {
         match credential {
             Credential::Password { name, password } => self.verify_password(name, password.expose_secret()).await,
-            Credential::Bearer(token) => self.verify_bearer(token.expose_secret()),
+            Credential::Bearer(token) => self.verify_bearer(token.expose_secret()).await,
         }
     }
 }

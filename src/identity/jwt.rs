@@ -1,10 +1,11 @@
 //! Tokens of identity providers (JWT, RFC 7519): what is believed of them, and for how long.
 //!
-//! A token is checked against one issuer of the configuration: its `iss` letter by letter, a key of that issuer's file, the one algorithm
-//! of that key, audience and times. Keys never come from the token. What it claims becomes a principal that shares nothing with the
+//! A token is checked against one issuer of the configuration: its `iss` letter by letter, a key of that issuer's file or address, the one
+//! algorithm of that key, audience and times. Neither keys nor where they are ever come from the token. What it claims becomes a principal that shares nothing with the
 //! users file: rights come from the token alone, and a name that a user has is refused. A principal remembers its token, so that the
 //! session ends with it, or with the key.
 
+mod fetch;
 mod json;
 mod keys;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -21,8 +23,9 @@ use sha2::{Digest, Sha256};
 
 use super::Principal;
 use super::users::{MAX_PER_USER, check_text};
-use crate::config::JwtIssuer;
+use crate::config::{JwtIssuer, KeySource};
 use crate::id::{DomainName, GroupName, PrincipalName};
+use fetch::Fetch;
 use json::Compact;
 pub use keys::JwksError;
 use keys::{KeySet, Thumbprint};
@@ -72,6 +75,8 @@ pub(super) struct Trust {
 pub(super) struct Issuer {
     settings: JwtIssuer,
     keys: ArcSwap<KeySet>,
+    /// Where its keys are not in a file.
+    fetch: Option<Fetch>,
 }
 
 /// Why a token is refused: for the log. A client is told the same for all of them.
@@ -106,20 +111,41 @@ pub(super) enum Refusal {
 }
 
 impl Trust {
-    /// Reads the keys of every issuer. Blocks.
+    /// Reads the keys of every issuer that has them in a file; those of the others are not there yet. Blocks.
     pub fn open(issuers: &[JwtIssuer], knows: Domains) -> Result<Self, JwksError> {
-        let issuers = issuers.iter().map(|settings| {
-            let keys = KeySet::load(&settings.jwks, &settings.algorithms)?;
-            if keys.len() == 0 {
-                tracing::warn!(issuer = settings.issuer, "the issuer has no usable key: none of its tokens is accepted");
-            }
-            Ok(Issuer { settings: settings.clone(), keys: ArcSwap::from_pointee(keys) })
-        });
-        Ok(Self { issuers: issuers.collect::<Result<_, _>>()?, knows })
+        let issuers = issuers.iter().map(Issuer::open).collect::<Result<_, _>>()?;
+        Ok(Self { issuers, knows })
     }
 
     pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
+    }
+
+    /// Waits until the key that a token names is there, where that may help: an issuer that is asked for its keys may have a new one. What a
+    /// token says is not believed yet.
+    pub async fn await_key(&self, token: &str) {
+        let missing = || {
+            let parts = Compact::parse(token)?;
+            let (issuer, algorithm, key_id) = self.named(&parts).ok()?;
+            issuer.keys.load().find(key_id, algorithm).is_none().then_some(())?;
+            issuer.fetch.as_ref()
+        };
+        if token.len() <= MAX_TOKEN
+            && let Some(fetch) = missing()
+        {
+            fetch.soon().await;
+        }
+    }
+
+    /// What a token names: its issuer, the algorithm and the key.
+    fn named<'a>(&self, parts: &'a Compact<'_>) -> Result<(&Issuer, Algorithm, Option<&'a str>), Refusal> {
+        let (algorithm, key_id) = check_header(&parts.header)?;
+        let named = parts.claims.get("iss").and_then(Value::as_str);
+        let issuer = self.issuers.iter().find(|issuer| Some(issuer.settings.issuer.as_str()) == named).ok_or(Refusal::Issuer)?;
+        if !issuer.settings.algorithms.contains(&algorithm) {
+            return Err(Refusal::Algorithm);
+        }
+        Ok((issuer, algorithm, key_id))
     }
 
     /// Who a token speaks for.
@@ -128,13 +154,8 @@ impl Trust {
             return Err(Refusal::TooLong);
         }
         let parts = Compact::parse(token).ok_or(Refusal::Form)?;
-        let (algorithm, key_id) = check_header(&parts.header)?;
-        let named = parts.claims.get("iss").and_then(Value::as_str);
-        let issuer = self.issuers.iter().find(|issuer| Some(issuer.settings.issuer.as_str()) == named).ok_or(Refusal::Issuer)?;
+        let (issuer, algorithm, key_id) = self.named(&parts)?;
         let keys = issuer.keys.load();
-        if !issuer.settings.algorithms.contains(&algorithm) {
-            return Err(Refusal::Algorithm);
-        }
         let key = keys.find(key_id, algorithm).ok_or(Refusal::Key)?;
         if !key.signed(parts.signed.as_bytes(), &parts.signature) {
             return Err(Refusal::Signature);
@@ -166,19 +187,70 @@ impl Trust {
 }
 
 impl Issuer {
-    pub fn file(&self) -> &Path {
-        &self.settings.jwks
+    fn open(settings: &JwtIssuer) -> Result<Self, JwksError> {
+        let (keys, fetch) = match &settings.jwks {
+            KeySource::File(path) => (KeySet::load(path, &settings.algorithms)?, None),
+            KeySource::Fetched { url, every } => (KeySet::default(), Some(Fetch::new(url.clone(), *every)?)),
+        };
+        if fetch.is_none() && keys.len() == 0 {
+            tracing::warn!(issuer = settings.issuer, "the issuer has no usable key: none of its tokens is accepted");
+        }
+        Ok(Self { settings: settings.clone(), keys: ArcSwap::from_pointee(keys), fetch })
+    }
+
+    /// The file of its keys.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.settings.jwks {
+            KeySource::File(path) => Some(path),
+            KeySource::Fetched { .. } => None,
+        }
     }
 
     /// Reads the file again. Whether the keys are others now; those of an unusable file stay as they were. Blocks.
-    pub fn reload(&self) -> Result<bool, JwksError> {
-        let keys = KeySet::load(&self.settings.jwks, &self.settings.algorithms)?;
+    pub fn reload(&self, file: &Path) -> Result<bool, JwksError> {
+        Ok(self.replace(KeySet::load(file, &self.settings.algorithms)?))
+    }
+
+    /// Keeps fetched keys fresh, and calls `changed` when they are others. Never ends, where there is something to fetch.
+    pub async fn follow(&self, changed: impl Fn()) {
+        let Some(fetch) = &self.fetch else { return };
+        let mut problem: Option<String> = None;
+        loop {
+            let answer =
+                fetch.ask().await.and_then(|bytes| KeySet::parse(&bytes, &self.settings.algorithms).map_err(|why| fetch.failed(why)));
+            let now = answer.as_ref().err().map(JwksError::to_string);
+            let others = match answer {
+                Ok(keys) => self.replace(keys),
+                Err(_) if fetch.is_stale() => self.replace(KeySet::default()),
+                Err(_) => false,
+            };
+            if others {
+                changed();
+            }
+            if now != problem {
+                match &now {
+                    Some(error) => tracing::error!(
+                        issuer = self.settings.issuer,
+                        error,
+                        "keys of an issuer cannot be fetched, the last ones stay for a day"
+                    ),
+                    None => tracing::info!(issuer = self.settings.issuer, "keys of an issuer are fetched again"),
+                }
+                problem = now;
+            }
+            fetch.answered(problem.is_none());
+            fetch.due(problem.is_none()).await;
+        }
+    }
+
+    /// Whether the keys were others.
+    fn replace(&self, keys: KeySet) -> bool {
         if keys == **self.keys.load() {
-            return Ok(false);
+            return false;
         }
         tracing::info!(issuer = self.settings.issuer, keys = keys.len(), "keys of an issuer reloaded");
         self.keys.store(keys.into());
-        Ok(true)
+        true
     }
 }
 
@@ -211,7 +283,7 @@ fn check_audience(claims: &Map<String, Value>, audience: &str) -> Result<(), Ref
 }
 
 /// When the token ends. The leeway is for times that may not lie ahead; the end is kept to the second.
-fn check_times(claims: &Map<String, Value>, leeway: std::time::Duration, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
+fn check_times(claims: &Map<String, Value>, leeway: Duration, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
     let expires_at = time(claims, "exp")?.ok_or_else(|| Refusal::Claim("exp".to_owned()))?;
     if now >= expires_at {
         return Err(Refusal::Expired);

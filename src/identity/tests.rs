@@ -65,9 +65,9 @@ async fn a_token_survives_a_restart_but_not_a_new_password() {
     let alice = world.identity.lookup(&PrincipalName::new("alice")).unwrap();
     let token = world.identity.mint_bearer(&alice);
     let restarted = World::open(&world.folder);
-    assert_eq!(restarted.verify_bearer(&token).unwrap(), alice);
+    assert_eq!(restarted.verify_bearer(&token).await.unwrap(), alice);
     set_verifier(&world.file(), "alice", make_verifier(&"demo".into()).unwrap()).unwrap();
-    assert_eq!(World::open(&world.folder).verify_bearer(&token).unwrap_err().sqlstate(), "28P01");
+    assert_eq!(World::open(&world.folder).verify_bearer(&token).await.unwrap_err().sqlstate(), "28P01");
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_change_of_the_file_bites_within_a_second_and_a_broken_file_does_not()
     World::reloaded(&mut changes).await;
     assert!(identity.lookup(&PrincipalName::new("bob")).is_some());
     assert!(identity.epoch() > epoch);
-    identity.verify_bearer(&token).unwrap();
+    identity.verify_bearer(&token).await.unwrap();
 
     let valid = std::fs::read_to_string(world.file()).unwrap();
     std::fs::write(world.file(), "users: [").unwrap();
@@ -98,7 +98,7 @@ async fn a_change_of_the_file_bites_within_a_second_and_a_broken_file_does_not()
     remove_user(&world.file(), "alice").unwrap();
     World::reloaded(&mut changes).await;
     assert!(identity.lookup(&alice).is_none());
-    assert_eq!(identity.verify_bearer(&token).unwrap_err().sqlstate(), "28P01");
+    assert_eq!(identity.verify_bearer(&token).await.unwrap_err().sqlstate(), "28P01");
     assert!(identity.verify_password("alice", "demo").await.is_err());
 
     stop.cancel();

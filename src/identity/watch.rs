@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Identity;
+use super::jwt::Issuer;
 use super::users::UsersFile;
 
 const PERIOD: Duration = Duration::from_millis(300);
@@ -51,8 +52,17 @@ fn look(path: &Path, last: &Stamp) -> Option<Look> {
     Some(Look { stamp, file: UsersFile::load(path).map_err(|error| error.to_string()) })
 }
 
-/// Looks until it is told to stop.
+/// Looks, and asks, until it is told to stop.
 pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
+    let fetching = futures::future::join_all(issuers(identity).iter().map(|issuer| issuer.follow(|| identity.announce())));
+    tokio::join!(look_at_files(identity, stop.clone()), stop.run_until_cancelled(fetching));
+}
+
+fn issuers(identity: &Identity) -> &[Issuer] {
+    identity.0.trust.get().map_or(&[], |trust| trust.issuers())
+}
+
+async fn look_at_files(identity: &Identity, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut stamp = Stamp(None);
@@ -83,14 +93,12 @@ type SeenKeys = (Stamp, Option<String>);
 
 /// Reloads the keys of every issuer whose file has changed. Blocks.
 fn follow_keys(identity: &Identity, mut seen: Vec<SeenKeys>) -> Vec<SeenKeys> {
-    let issuers = identity.0.trust.get().map_or(&[][..], |trust| trust.issuers());
+    let issuers = issuers(identity);
     seen.resize_with(issuers.len(), || (Stamp(None), None));
     for (issuer, (stamp, problem)) in issuers.iter().zip(&mut seen) {
-        if stamp.holds(issuer.file()) {
-            continue;
-        }
-        *stamp = Stamp::of(issuer.file());
-        let now = match issuer.reload() {
+        let Some(file) = issuer.file().filter(|file| !stamp.holds(file)) else { continue };
+        *stamp = Stamp::of(file);
+        let now = match issuer.reload(file) {
             Ok(changed) => {
                 if changed {
                     identity.announce();

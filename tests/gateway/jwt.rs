@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::TimeDelta;
 use jsonwebtoken::Algorithm;
-use meshgate::config::JwtIssuer;
+use meshgate::config::{JwtIssuer, KeySource};
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 use tonic::transport::Channel;
@@ -45,14 +45,22 @@ const ENDLESS: &str = "WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n + 1
 
 /// A gateway that believes one issuer, whose key file holds the public half of `key`.
 fn believing(key: &Signer) -> Builder {
-    let builder = TestGateway::new()
-        .domain("shop")
-        .domain("claims")
-        .product(ORDERS)
-        .file("shop/orders.csv", "id,region\n1,eu\n2,us\n3,eu\n")
-        .user("alice", "shop", &[], &[("region", "us")]);
+    let builder = shop();
     let jwks = builder.folder().join("jwks.json");
     std::fs::write(&jwks, key_set(&[key.public("k")])).unwrap();
+    believing_keys_at(builder, KeySource::File(jwks))
+}
+
+pub fn shop() -> Builder {
+    TestGateway::new().domain("shop").domain("claims").product(ORDERS).file("shop/orders.csv", "id,region\n1,eu\n2,us\n3,eu\n").user(
+        "alice",
+        "shop",
+        &[],
+        &[("region", "us")],
+    )
+}
+
+pub fn believing_keys_at(builder: Builder, jwks: KeySource) -> Builder {
     builder.config(move |config| {
         config.jwt = vec![JwtIssuer {
             issuer: ISSUER.to_owned(),
@@ -73,11 +81,11 @@ fn now() -> i64 {
     noon().timestamp()
 }
 
-fn reader(key: &Signer, name: &str) -> String {
+pub fn reader(key: &Signer, name: &str) -> String {
     key.token("k", &claims(name, "claims", &["dp-shop-orders-reader"], now()))
 }
 
-async fn count(client: &Pg) -> String {
+pub async fn count(client: &Pg) -> String {
     match client.text_rows("SELECT count(*) FROM shop.orders").await {
         Ok(rows) => rows[0][0].clone().unwrap(),
         Err(error) => error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()),

@@ -16,6 +16,7 @@ mod harness;
 mod http;
 mod identity;
 mod idp;
+mod jwks;
 mod jwt;
 mod leaks;
 mod metering;

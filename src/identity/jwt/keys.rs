@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -12,17 +12,23 @@ use sha2::{Digest, Sha256};
 use super::json;
 
 /// Bytes of a key set.
-const MAX_FILE: u64 = 1 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 20;
 const MAX_KEYS: usize = 256;
 /// The shortest RSA modulus, in bits.
 const RSA_BITS: usize = 2048;
 
 /// Why a key set is not usable. One line.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {reason}")]
+#[error("{place}: {reason}")]
 pub struct JwksError {
-    path: PathBuf,
+    place: String,
     reason: String,
+}
+
+impl JwksError {
+    pub(super) fn new(place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { place: place.into(), reason: reason.into() }
+    }
 }
 
 /// The digest of a key: what a session remembers of the key that its token was signed with.
@@ -50,18 +56,18 @@ impl PartialEq for Key {
 impl KeySet {
     /// Reads a file of keys, of which those for one of `algorithms` are kept.
     pub fn load(path: &Path, algorithms: &[Algorithm]) -> Result<Self, JwksError> {
-        let failed = |reason: String| JwksError { path: path.to_owned(), reason };
+        let failed = |reason: String| JwksError::new(path.display().to_string(), reason);
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes));
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes));
         read.map_err(|error| failed(error.to_string()))?;
-        if bytes.len() as u64 > MAX_FILE {
-            return Err(failed(format!("the key set is longer than {MAX_FILE} bytes")));
-        }
         Self::parse(&bytes, algorithms).map_err(failed)
     }
 
     /// Reads a key set. A key that cannot be used here is left out; one that must not be there, a private one, spoils the set.
     pub fn parse(bytes: &[u8], algorithms: &[Algorithm]) -> Result<Self, String> {
+        if bytes.len() > MAX_BYTES {
+            return Err(format!("the key set is longer than {MAX_BYTES} bytes"));
+        }
         let set = json::object(bytes).ok_or("not a JSON object, or one that holds a name twice")?;
         let listed = set.get("keys").and_then(Value::as_array).ok_or("a key set has a list called `keys`")?;
         if listed.len() > MAX_KEYS {

@@ -80,7 +80,7 @@ impl Flight {
                 let bearer = principal.token.is_some().then_some(password);
                 (principal, bearer, None)
             }
-            Credentials::Bearer { token, session } => (self.door.identity.verify_bearer(&token)?, Some(token), session),
+            Credentials::Bearer { token, session } => (self.door.identity.verify_bearer(&token).await?, Some(token), session),
         };
         let session = session::carried(&self.door.identity, &principal.name, metadata, carried.as_deref())?;
         Ok(Caller { principal, bearer, session, headers: declared(metadata) })

@@ -200,7 +200,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let token = Reader(password_message(frames, longest).await?).text()?;
-    identity.verify_token(&token).ok_or_else(|| Identity::refused(user).into())
+    identity.verify_token(&token).await.ok_or_else(|| Identity::refused(user).into())
 }
 
 /// SCRAM-SHA-256. An unknown user goes through the same steps with a made-up verifier, and fails where a wrong password does.
