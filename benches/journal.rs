@@ -51,7 +51,7 @@ async fn publishes(folder: &Path) -> Result<()> {
     // As many of the same kind, by the database itself.
     let names = "boot, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol, application_name,
         producer_domain, product, port, product_version, table_version, bytes_from_storage, bytes_from_cache, bytes_metadata,
-        storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest";
+        storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest, month, bytes_charged";
     let database = rusqlite::Connection::open(folder.join("journal.sqlite"))?;
     database.execute_batch(&format!(
         "WITH RECURSIVE n (seq) AS (VALUES (2) UNION ALL SELECT seq + 1 FROM n WHERE seq < {ROWS})

@@ -5,6 +5,7 @@
 //! tidying its log. Connections are read-only; the writer is not asked.
 
 mod coarse;
+pub(super) mod months;
 mod table;
 mod usage;
 
@@ -37,6 +38,14 @@ const CHARGES: &str = "
     UNION ALL
     SELECT month, consumer_domain, cost_center, producer_domain, product, NULL, NULL, NULL, NULL, 0, cost_micros, cost_rest, currency
     FROM main.corrections;
+";
+
+/// The same by month.
+const MONTHLY: &str = "
+    CREATE TEMP VIEW monthly AS
+    SELECT month, consumer_domain, cost_center, producer_domain, product, queries, bytes_scanned, cost_micros, cost_rest, currency FROM months
+    UNION ALL
+    SELECT month, consumer_domain, cost_center, producer_domain, product, 0, 0, cost_micros, cost_rest, currency FROM main.corrections;
 ";
 
 /// The digits of every amount and price: 23 before the point.
@@ -160,7 +169,7 @@ impl Ledger {
         }
         let mirrored = attach_own(connection, &self.path).map_err(cannot_read)?;
         usage::define(connection, mirrored, self.reader.as_ref()).map_err(cannot_read)?;
-        connection.execute_batch(CHARGES).map_err(cannot_read)
+        connection.execute_batch(CHARGES).and_then(|()| connection.execute_batch(MONTHLY)).map_err(cannot_read)
     }
 
     /// The one number that a query gives.

@@ -70,7 +70,7 @@ const MONTHLY: &[Column] = &[
     maybe("cost_center", Kind::Text, "cost_center"),
     column("producer_domain", Kind::Text, "producer_domain"),
     column("product", Kind::Text, "product"),
-    column("queries", Kind::Int, "count(DISTINCT query_id)"),
+    column("queries", Kind::Int, "sum(queries)"),
     column("bytes_scanned", Kind::Int, "sum(bytes_scanned)"),
     column("cost", Kind::Cost, "sum(cost_micros), sum(cost_rest)"),
     maybe("currency", Kind::Text, "currency"),
@@ -191,7 +191,7 @@ impl Whose {
 
 fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordBatch> {
     let list: Vec<&str> = MONTHLY.iter().map(|column| column.sql).collect();
-    let sql = format!("SELECT {} FROM charges WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
+    let sql = format!("SELECT {} FROM monthly WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
     ledger.all(MONTHLY, &sql, values)
 }
 

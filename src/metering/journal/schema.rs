@@ -17,10 +17,11 @@ use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
 use crate::metering::Month;
 use crate::metering::budget::Whose;
+use crate::metering::ledger::{attach_own, months};
 use crate::metering::price::Cost;
 
 /// Raised with every change of the tables. A journal of another version is not opened.
-pub(in crate::metering) const VERSION: i64 = 3;
+pub(in crate::metering) const VERSION: i64 = 4;
 
 /// Pages (of 4 KiB) that the write-ahead log may hold before it is moved into the file.
 const LOG_PAGES: i64 = 8000;
@@ -127,8 +128,14 @@ impl Store {
     /// The same in a folder that is there; `None` where a gateway has it open.
     pub(super) fn open_unless_used(folder: &Path, now: DateTime<Utc>) -> Result<Option<Self>> {
         let Some(lock) = lock(folder)? else { return Ok(None) };
-        let mut connection = connect(&folder.join(FILE)).map_err(|error| opening(error, "the usage journal cannot be opened"))?;
-        check(&connection)?;
+        let open = || connect(&folder.join(FILE)).map_err(|error| opening(error, "the usage journal cannot be opened"));
+        let mut connection = open()?;
+        let version = check(&connection)?;
+        if (1..VERSION).contains(&version) {
+            upgrade(connection, &folder.join(FILE), version)
+                .map_err(|error| opening(error, "the usage journal cannot be brought up to this version"))?;
+            connection = open()?;
+        }
         let (gateway_id, boot) = begin_boot(&mut connection, now).map_err(|error| opening(error, "the usage journal cannot be written"))?;
         let mut store = Self { connection, gateway_id, boot, seq: 0, volumes: Volumes::new(), _lock: lock };
         let crashed = store.recover().map_err(|error| opening(error, "the usage journal cannot be recovered"))?;
@@ -185,8 +192,8 @@ impl Store {
     /// What was spent in a month, by domain and currency.
     pub(super) fn spent_in(&self, month: Month) -> rusqlite::Result<Vec<(Whose, Cost)>> {
         let mut statement = self.connection.prepare(
-            "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM usage
-             WHERE month = ?1 AND currency IS NOT NULL GROUP BY consumer_domain, currency",
+            "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM usage_months
+             WHERE month = ?1 AND currency <> '' GROUP BY consumer_domain, currency",
         )?;
         let rows = statement.query_map([month.to_string()], |row| {
             let domain: String = row.get(0)?;
@@ -240,8 +247,8 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Refuses a file that is damaged or not ours. A new one is empty and passes.
-fn check(connection: &Connection) -> Result<()> {
+/// Refuses a file that is damaged or not ours, and says its version: 0 for a new one, which is empty.
+fn check(connection: &Connection) -> Result<i64> {
     let mistake = |error| opening(error, "the usage journal is damaged");
     let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(mistake)?;
     if finding != "ok" {
@@ -249,10 +256,29 @@ fn check(connection: &Connection) -> Result<()> {
     }
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(mistake);
     match (number("application_id")?, number("user_version")?) {
-        (0, 0) | (APPLICATION_ID, 1..=VERSION) => Ok(()),
+        (0, 0) => Ok(0),
+        (APPLICATION_ID, version @ 1..=VERSION) => Ok(version),
         (APPLICATION_ID, _) => Err(unusable("the usage journal was written by another version of meshgate")),
         _ => Err(unusable("the usage journal's file belongs to another program")),
     }
+}
+
+/// Gives an older journal what it lacks, all of it or nothing.
+fn upgrade(mut connection: Connection, path: &Path, version: i64) -> rusqlite::Result<()> {
+    attach_own(&connection, path)?;
+    let transaction = connection.transaction()?;
+    if version == 1 {
+        transaction.execute_batch(SINCE_VERSION_1)?;
+    }
+    if version <= 2 {
+        transaction.execute_batch(SINCE_VERSION_2)?;
+        transaction.execute_batch(BILLING)?;
+    }
+    transaction.execute_batch(&months::tables("TRUE"))?;
+    // With the rows that retention has moved.
+    transaction.execute_batch(&months::catch_up("own_usage"))?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
 }
 
 /// Makes the tables where there are none, and notes that a process begins.
@@ -262,18 +288,11 @@ fn begin_boot(connection: &mut Connection, now: DateTime<Utc>) -> rusqlite::Resu
     if version == 0 {
         transaction.execute_batch(TABLES)?;
         transaction.execute_batch(BILLING)?;
+        transaction.execute_batch(&months::tables("TRUE"))?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         let id = Uuid::now_v7().as_simple().to_string();
         transaction.execute("INSERT INTO gateway VALUES (1, ?1, ?2)", params![id, now.timestamp_micros()])?;
-    }
-    if version == 1 {
-        transaction.execute_batch(SINCE_VERSION_1)?;
-    }
-    if version == 1 || version == 2 {
-        transaction.execute_batch(SINCE_VERSION_2)?;
-        transaction.execute_batch(BILLING)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
     }
     // Readers of the ledger ask what was decided for each of its rows.
     transaction.execute_batch("CREATE INDEX IF NOT EXISTS decisions_of_query ON decisions (query_id)")?;

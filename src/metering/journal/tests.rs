@@ -178,6 +178,22 @@ async fn a_port_that_was_opened_has_a_row_even_where_nothing_was_read() {
     assert_eq!(rows, "1 41 1.2.0");
 }
 
+#[tokio::test]
+async fn the_sums_of_a_month_count_a_query_once_however_often_it_read_a_product() {
+    let folder = tempfile::tempdir().expect("folder");
+    let journal = open(folder.path());
+    for _ in 0..2 {
+        let account = journal.begin(start()).expect("begins");
+        let other = PortId { port: PortName::new("files").expect("name"), ..port("a") };
+        account.meter(&port("a"), "1.0.0", "7").add(ReadKind::Data, 5);
+        account.meter(&other, "1.0.0", "7").add(ReadKind::Data, 6);
+        account.meter(&port("b"), "1.0.0", "7").add(ReadKind::Data, 7);
+        account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    }
+    let sums = "SELECT group_concat(product || ' ' || queries || ' ' || bytes_scanned, ', ') FROM usage_months";
+    assert_eq!(one_text(folder.path(), sums), "a 2 22, b 2 14");
+}
+
 fn one_text(folder: &Path, sql: &str) -> String {
     let connection = Connection::open_with_flags(folder.join(FILE), OpenFlags::SQLITE_OPEN_READ_ONLY).expect("opens");
     connection.query_row(sql, [], |row| row.get(0)).expect("one row")
@@ -364,7 +380,7 @@ async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_
     let old = Connection::open(folder.path().join(FILE)).expect("opens");
     old.execute_batch(
         "ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; DROP INDEX usage_by_month;
-         DROP INDEX usage_volumes; DROP TRIGGER closed_usage; DROP TABLE statement_lines; DROP TABLE statements; DROP TABLE closes; DROP TABLE corrections; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
+         DROP INDEX usage_volumes; DROP TRIGGER closed_usage; DROP TABLE statement_lines; DROP TABLE statements; DROP TABLE closes; DROP TABLE corrections; DROP TRIGGER usage_adds_up; DROP TABLE usage_months; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
          ALTER TABLE usage DROP COLUMN volume_before; CREATE INDEX usage_by_time ON usage (started_at); PRAGMA user_version = 1",
     )
     .expect("is taken back");
@@ -378,6 +394,10 @@ async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_
     assert_eq!(one_text(folder.path(), "SELECT group_concat(coalesce(statement, 'none'), ', ') FROM queries"), "none, SELECT 'x'");
     assert!(one_text(folder.path(), "SELECT request FROM decisions").contains("\"groups\":[]"));
     assert_eq!(one_text(folder.path(), "SELECT month || ' ' || (bytes_charged IS NULL) FROM usage"), "2026-11 1");
+    assert_eq!(
+        one_text(folder.path(), "SELECT month || ' ' || cost_center || ' ' || queries || ' ' || bytes_scanned FROM usage_months"),
+        "2026-11 CC-1 1 5"
+    );
     let operator = Connection::open(folder.path().join(FILE)).expect("opens");
     assert!(operator.execute_batch("UPDATE usage SET month = '2026-12'").is_err());
 }

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use rusqlite::Connection;
 
-use super::{Column, Kind, coarse, column, maybe};
+use super::{Column, Kind, coarse, column, maybe, months};
 use crate::id::DomainName;
 
 /// The columns of `finops.usage`.
@@ -135,7 +135,8 @@ pub(super) fn define(connection: &Connection, mirrored: bool, reader: Option<&Do
     }
     // Without a copy there is nothing to unite, and the engine of the journal plans better.
     let both = if mirrored { " UNION ALL SELECT * FROM usage_elsewhere" } else { "" };
-    connection.execute_batch(&format!("CREATE TEMP VIEW usage AS SELECT * FROM usage_here{both};"))
+    connection.execute_batch(&format!("CREATE TEMP VIEW usage AS SELECT * FROM usage_here{both};"))?;
+    months::define(connection, mirrored, reader.is_some())
 }
 
 /// A price is text in the journal, as it was configured. One price is one text here: 5.00 and 5 are grouped together.

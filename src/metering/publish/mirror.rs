@@ -19,7 +19,7 @@ use rusqlite::{Connection, Transaction, params, params_from_iter};
 use rust_decimal::Decimal;
 
 use crate::error::{ErrorKind, Fault, Result};
-use crate::metering::ledger::{Kind, MIRROR, Stored, stored};
+use crate::metering::ledger::{Kind, MIRROR, Stored, months, stored};
 use crate::metering::price::Cost;
 
 /// What is kept of a gateway's rows, to be compared with what is there elsewhere.
@@ -73,6 +73,7 @@ impl Mirror {
         );
         connection.execute_batch(&format!("BEGIN; {tables} COMMIT;")).map_err(broken)?;
         widen(&connection).map_err(broken)?;
+        sum_up(&connection).map_err(broken)?;
         let newest = newest(&connection).map_err(broken)?;
         Ok(Self { connection, own: own.to_owned(), newest })
     }
@@ -113,6 +114,16 @@ fn widen(connection: &Connection) -> rusqlite::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Sums up other gateways' rows, which are those with negative entries: the journal has the sums of this one's.
+fn sum_up(connection: &Connection) -> rusqlite::Result<()> {
+    let there = connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'usage_months')", [], |row| row.get(0))?;
+    if there {
+        return Ok(());
+    }
+    let (tables, rows) = (months::tables("NEW.entry < 0"), months::catch_up("(SELECT * FROM usage WHERE entry < 0)"));
+    connection.execute_batch(&format!("BEGIN; {tables} {rows} COMMIT;"))
 }
 
 fn declared(name: &str, kind: Kind) -> String {

@@ -386,6 +386,7 @@ proptest! {
                 }
                 for (gateway, settled) in gateways.iter().zip(&settled) {
                     assert_eq!(&gateway.own_shown(), settled, "after {event:?}");
+                    assert!(gateway.adds_up(), "after {event:?}");
                 }
             }
             for gateway in gateways.iter().chain(&gateways) {

@@ -162,6 +162,19 @@ impl Gateway {
         self.shown().into_iter().filter(|row| row.0 == own).collect()
     }
 
+    /// Whether the sums of the months are those of the rows.
+    pub fn adds_up(&self) -> bool {
+        const GROUP: &str = "month, consumer_domain, cost_center, producer_domain, product, currency";
+        let kept =
+            format!("SELECT {GROUP}, sum(queries), sum(bytes_scanned), sum(cost_micros), sum(cost_rest) FROM months GROUP BY {GROUP}");
+        let told = format!(
+            "SELECT {GROUP}, count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest)
+             FROM usage GROUP BY {GROUP}"
+        );
+        let differ = format!("SELECT count(*) FROM (SELECT * FROM ({kept} EXCEPT {told}) UNION ALL SELECT * FROM ({told} EXCEPT {kept}))");
+        Ledger::of(&self.journal).number(&differ, &[]).expect("counts") == 0
+    }
+
     pub fn walk(&self) -> Walk {
         Walk::begin(&Ledger::of(&self.journal), published(), "usage", "TRUE", vec![]).expect("begins")
     }
