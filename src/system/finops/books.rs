@@ -10,45 +10,36 @@ use rusqlite::types::Value;
 
 use crate::metering::ledger::{Begin, Column, Kind, Ledger, Walk, column, fixed_table, maybe, paged_tables, schema_of};
 
-const CHARGE_ID: &str = "gateway_id || '-' || boot || '-' || seq";
-const SIDE: &str = "iif(sign > 0, 'debit', 'credit')";
-const DOMAIN: &str = "iif(sign > 0, consumer_domain, producer_domain)";
-const OTHER: &str = "iif(sign > 0, producer_domain, consumer_domain)";
-const AMOUNT: &str = "sign * cost_micros, sign * cost_rest";
+/// The columns of `finops.entries`, of rows that differ in where they come from.
+const fn entry(
+    charge_id: &'static str,
+    booked_at: &'static str,
+    kind: &'static str,
+    query_id: &'static str,
+    reason: &'static str,
+) -> [Column; 13] {
+    [
+        column("charge_id", Kind::Text, charge_id),
+        column("side", Kind::Text, "iif(sign > 0, 'debit', 'credit')"),
+        column("month", Kind::Text, "month"),
+        column("booked_at", Kind::Time, booked_at),
+        column("kind", Kind::Text, kind),
+        column("domain", Kind::Text, "iif(sign > 0, consumer_domain, producer_domain)"),
+        column("counterparty", Kind::Text, "iif(sign > 0, producer_domain, consumer_domain)"),
+        column("producer_domain", Kind::Text, "producer_domain"),
+        column("product", Kind::Text, "product"),
+        maybe("query_id", Kind::Text, query_id),
+        column("amount", Kind::Cost, "sign * cost_micros, sign * cost_rest"),
+        maybe("currency", Kind::Text, "currency"),
+        maybe("reason", Kind::Text, reason),
+    ]
+}
 
-/// The columns of `finops.entries`.
-pub(super) const ENTRIES: &[Column] = &[
-    column("charge_id", Kind::Text, CHARGE_ID),
-    column("side", Kind::Text, SIDE),
-    column("month", Kind::Text, "month"),
-    column("booked_at", Kind::Time, "ended_at"),
-    column("kind", Kind::Text, "'usage'"),
-    column("domain", Kind::Text, DOMAIN),
-    column("counterparty", Kind::Text, OTHER),
-    column("producer_domain", Kind::Text, "producer_domain"),
-    column("product", Kind::Text, "product"),
-    maybe("query_id", Kind::Text, "query_id"),
-    column("amount", Kind::Cost, AMOUNT),
-    maybe("currency", Kind::Text, "currency"),
-    maybe("reason", Kind::Text, "NULL"),
-];
+/// Those of usage.
+pub(super) const ENTRIES: &[Column] = &entry("gateway_id || '-' || boot || '-' || seq", "ended_at", "'usage'", "query_id", "NULL");
 
-/// The same of corrections.
-const CORRECTIONS: &[Column] = &[
-    column("charge_id", Kind::Text, "correction_id"),
-    column("side", Kind::Text, SIDE),
-    column("month", Kind::Text, "month"),
-    column("booked_at", Kind::Time, "corrected_at"),
-    column("kind", Kind::Text, "'correction'"),
-    column("domain", Kind::Text, DOMAIN),
-    column("counterparty", Kind::Text, OTHER),
-    column("producer_domain", Kind::Text, "producer_domain"),
-    column("product", Kind::Text, "product"),
-    maybe("query_id", Kind::Text, "NULL"),
-    column("amount", Kind::Cost, AMOUNT),
-    maybe("currency", Kind::Text, "currency"),
-    maybe("reason", Kind::Text, "reason || ' (' || corrected_by || ')'"),
-];
+/// Those of corrections.
+const CORRECTIONS: &[Column] = &entry("correction_id", "corrected_at", "'correction'", "NULL", "reason || ' (' || corrected_by || ')'");
 
 const BOTH_SIDES: &str = "CROSS JOIN (SELECT 1 AS sign UNION ALL SELECT -1)";
 
