@@ -15,9 +15,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+use self::caller::Peer;
 use super::{Door, accept, tls};
 use crate::catalog::Catalog;
 use crate::identity::Identity;
@@ -86,7 +87,12 @@ pub async fn serve(listener: TcpListener, door: Door, watched: Watched) -> io::R
     let ending = door.ending.clone();
     while let Some(accepted) = ending.run_until_cancelled(accept::next(&listener, &connections)).await {
         let (stream, slot) = accepted?;
-        let (door, routes, tls) = (door.clone(), routes.clone(), tls.clone());
+        let (door, tls) = (door.clone(), tls.clone());
+        let routes = match stream.peer_addr() {
+            Ok(peer) => routes.clone().layer(Extension(Peer(peer))),
+            // It is gone already.
+            Err(_) => continue,
+        };
         tasks.spawn(async move {
             let _slot = slot;
             let _guard = door.metrics.connection(Protocol::Http);
