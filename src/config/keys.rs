@@ -115,7 +115,7 @@ sections! {
         query_memory: Memory<{ MIB }, { 64 * TIB }> = "40%";
         /// Disk that all queries together may spill to.
         spill: Size<0, { 1024 * TIB }> = "20GiB";
-        /// Queries of one consumer domain at once, where its `domain.yaml` does not say.
+        /// Queries of one consumer domain at once, where its `domain.yaml` does not say. A cursor counts while rows are fetched from it.
         concurrency: Count<1, 10_000> = 16;
         /// Queries of one consumer domain that may wait for their turn.
         queue: Count<0, 100_000> = 256;

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
 use datafusion::common::{Result as EngineResult, resources_datafusion_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, PollSemaphore};
 
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
@@ -28,11 +29,27 @@ struct Lane {
     waiting: AtomicUsize,
 }
 
-/// The right to run, until it is dropped.
+/// The right to run, until it is dropped. It can be lent to others meanwhile.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Slot {
-    _permit: OwnedSemaphorePermit,
+    permit: Option<OwnedSemaphorePermit>,
+    lane: PollSemaphore,
+}
+
+impl Slot {
+    /// Lets others run until [`Slot::poll_ready`].
+    pub(crate) fn rest(&mut self) {
+        self.permit = None;
+    }
+
+    /// Waits for the right again where it was lent. There is no queue to be refused at: the query was let in.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.permit.is_none() {
+            self.permit = ready!(self.lane.poll_acquire(cx));
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Admission {
@@ -40,7 +57,7 @@ impl Admission {
     pub(crate) async fn enter(&self, domain: &DomainName, width: usize, queue: usize, cancel: &CancellationToken) -> Result<Slot> {
         let lane = self.lane(domain, width);
         if let Ok(permit) = Arc::clone(&lane.slots).try_acquire_owned() {
-            return Ok(Slot { _permit: permit });
+            return Ok(lane.slot(permit));
         }
         let waiting = Waiting::begin(&lane.waiting);
         if waiting.before >= queue {
@@ -49,7 +66,7 @@ impl Admission {
                 .with_hint("Try again later, or ask for a higher concurrency in the domain's limits."));
         }
         tokio::select! {
-            permit = Arc::clone(&lane.slots).acquire_owned() => permit.map(|permit| Slot { _permit: permit }).map_err(Fault::internal),
+            permit = Arc::clone(&lane.slots).acquire_owned() => permit.map(|permit| lane.slot(permit)).map_err(Fault::internal),
             () = cancel.cancelled() => Err(cancelled()),
         }
     }
@@ -69,6 +86,10 @@ impl Admission {
 impl Lane {
     fn new(width: usize) -> Arc<Self> {
         Arc::new(Self { width, slots: Arc::new(Semaphore::new(width)), waiting: AtomicUsize::new(0) })
+    }
+
+    fn slot(&self, permit: OwnedSemaphorePermit) -> Slot {
+        Slot { permit: Some(permit), lane: PollSemaphore::new(Arc::clone(&self.slots)) }
     }
 }
 
@@ -181,6 +202,21 @@ mod tests {
         let _other = admission.enter(&policy, 1, 1, &cancel).await.unwrap();
         drop(running);
         let _admitted = waiting.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_rests_is_for_others_until_it_is_wanted_again() {
+        let admission = Admission::default();
+        let claims = DomainName::new("claims").unwrap();
+        let cancel = CancellationToken::new();
+        let mut idle = admission.enter(&claims, 1, 0, &cancel).await.unwrap();
+        idle.rest();
+        let other = admission.enter(&claims, 1, 0, &cancel).await.unwrap();
+        let mut again = std::pin::pin!(std::future::poll_fn(|cx| idle.poll_ready(cx)));
+        assert!(futures::poll!(again.as_mut()).is_pending());
+        drop(other);
+        again.await;
+        assert_eq!(admission.enter(&claims, 1, 0, &cancel).await.unwrap_err().sqlstate(), "53300");
     }
 
     #[tokio::test]

@@ -167,6 +167,15 @@ impl MeteredRows {
         }
     }
 
+    /// The reader wants no more rows for now. Until it does, others of its domain may run in this query's place.
+    pub fn rest(&mut self) {
+        if let State::Running(running) = &mut self.state
+            && let Some(slot) = &mut running.slot
+        {
+            slot.rest();
+        }
+    }
+
     /// What the reader is to be told.
     pub fn notices(&self) -> &[Notice] {
         &self.notices
@@ -197,6 +206,9 @@ impl Running {
             if self.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
                 let fault = Fault::new(ErrorKind::Cancelled, "canceling statement due to statement timeout");
                 return Poll::Ready(Err((Outcome::Cancelled, Some(fault))));
+            }
+            if let Some(slot) = &mut self.slot {
+                ready!(slot.poll_ready(cx));
             }
             // A panic of the engine ends this query and nothing else.
             let polled = catch_unwind(AssertUnwindSafe(|| deep(|| self.stream.poll_next_unpin(cx))));

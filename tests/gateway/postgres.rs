@@ -552,6 +552,29 @@ async fn cursors_go_forward_and_close_with_their_transaction() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d4_cursors_that_nobody_fetches_from_keep_nobody_waiting() {
+    // As a foreign table does that is joined with others: as many cursors as tables, in turns. One query at a time may run here.
+    let gateway = shop().config(|config| config.limits.concurrency = 1).start().await;
+    let (client, other) = (gateway.pg("alice").await, gateway.pg("alice").await);
+    client.simple_query("BEGIN").await.unwrap();
+    let patient = Duration::from_secs(20);
+    let in_turns = async {
+        for cursor in ["a", "b", "c"] {
+            client.simple_query(&format!("DECLARE {cursor} CURSOR FOR SELECT id FROM shop.numbers ORDER BY id")).await.unwrap();
+        }
+        for turn in 1..=3 {
+            for cursor in ["a", "b", "c"] {
+                let rows = client.text_rows(&format!("FETCH 1 FROM {cursor}")).await.unwrap();
+                assert_eq!(rows, [[Some(turn.to_string())]], "{cursor}");
+            }
+            assert_eq!(other.text_rows("SELECT count(*) FROM shop.numbers").await.unwrap(), [[Some("1000".to_owned())]]);
+        }
+    };
+    tokio::time::timeout(patient, in_turns).await.expect("nobody waits for an idle cursor");
+    client.simple_query("COMMIT").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn statements_are_prepared_by_sql_too() {
     let gateway = shop().start().await;
     let client = gateway.pg("alice").await;

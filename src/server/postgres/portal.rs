@@ -79,6 +79,16 @@ pub struct Portal {
     pub bytes: usize,
 }
 
+impl Portal {
+    /// Nobody fetches from it for now: a cursor that a user looks at must not keep the rest of their domain waiting, nor a session that
+    /// fetches from many in turns wait for itself.
+    fn rest(&mut self) {
+        if let State::Open(cursor) = &mut self.state {
+            cursor.rows.rest();
+        }
+    }
+}
+
 /// Where a portal is.
 #[derive(Debug)]
 pub enum State {
@@ -390,6 +400,7 @@ impl Shelf {
         }
         self.last += 1;
         portal.number = self.last;
+        portal.rest();
         self.portals.insert(name.to_owned(), portal);
         Ok(())
     }
@@ -401,7 +412,8 @@ impl Shelf {
     }
 
     /// Puts a portal back.
-    pub fn put_portal(&mut self, name: &str, portal: Portal) {
+    pub fn put_portal(&mut self, name: &str, mut portal: Portal) {
+        portal.rest();
         self.portals.insert(name.to_owned(), portal);
     }
 
