@@ -239,7 +239,7 @@ impl Identity {
     /// Who a token of an identity provider speaks for. Why not is for the log alone.
     pub async fn verify_token(&self, token: &str) -> Option<Arc<Principal>> {
         let trust = self.0.trust.get()?;
-        trust.await_key(token).await;
+        trust.await_key(token, self.0.clock.now()).await;
         let verified = trust
             .verify(token, self.0.clock.now())
             .and_then(|principal| if self.lookup(&principal.name).is_some() { Err(Refusal::LocalUser) } else { Ok(Arc::new(principal)) });

@@ -9,9 +9,8 @@ use crate::catalog::{Catalog, CredentialCheck, Problem, Severity, Snapshot, Stat
 /// Validate a catalog without serving it; exit 1 on any error
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The catalog's folder
-    #[arg(default_value = "catalog")]
-    catalog: PathBuf,
+    /// The catalog's folder; without one that of the configuration, or `catalog`
+    catalog: Option<PathBuf>,
     /// The configuration whose credentials the domains' storage is checked against; without one they are not checked
     #[arg(long)]
     config: Option<PathBuf>,
@@ -22,11 +21,9 @@ pub(super) struct Args {
 
 /// Does what is asked.
 pub(super) fn command(args: &Args) -> Result<(), Failure> {
-    let credentials = match &args.config {
-        Some(file) => Some(load_config(Some(file))?.credential_check()),
-        None => None,
-    };
-    match run(&args.catalog, credentials, args.format == Format::Json, &mut io::stdout().lock()) {
+    let config = args.config.as_deref().map(|file| load_config(Some(file))).transpose()?;
+    let catalog = args.catalog.clone().or_else(|| config.as_ref().map(|config| config.catalog.clone())).unwrap_or_else(|| "catalog".into());
+    match run(&catalog, config.map(|config| config.credential_check()), args.format == Format::Json, &mut io::stdout().lock()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::failed("the catalog has errors")),
         Err(error) => written(Err(error)),

@@ -1,6 +1,7 @@
 //! `meshgate serve`: runs the gateway until it is told to stop.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -35,13 +36,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Format::Json => LogFormat::Json,
     });
     let config = load_config(args.config.as_deref())?;
-    runtime()?.block_on(serve(config, |_| ()))
+    run_to_its_end(serve(config, |_| ()))
+}
+
+/// When the gateway has stopped there is nothing to wait for: a name that is being looked up may hold a thread for minutes.
+fn run_to_its_end(gateway: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(gateway);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// `meshgate demo`: writes what is missing of the example mesh, and serves it.
 pub(super) fn demo(args: &demo::Args) -> Result<(), Failure> {
     start_log(LogFormat::Text);
-    runtime()?.block_on(async {
+    run_to_its_end(async {
         let prepared = args.prepare().await?;
         let config = Config::load(&prepared.config()).map_err(Failure::failed)?;
         let config = config.with_doors(args.postgres, args.flight, args.http).map_err(Failure::failed)?;

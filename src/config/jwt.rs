@@ -150,10 +150,13 @@ impl Kind for Keys {
     }
 
     fn parse(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Result<KeySource, Wrong> {
-        if !text(value)?.contains("://") {
+        let text = text(value)?;
+        let is_address = text.contains("://")
+            || ["http:", "https:"].iter().any(|scheme| text.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme)));
+        if !is_address {
             return Folder::parse(reader, value).map(KeySource::File);
         }
-        match address(text(value)?) {
+        match address(text) {
             Ok(url) => Ok(KeySource::Fetched { url, every: Duration::from_secs(300) }),
             Err(why) => {
                 reader.problem(value.span(), format!("`jwks`: {why}"));
@@ -170,6 +173,10 @@ impl Kind for Keys {
 /// An address of keys. Whoever could change the answer on its way could let anybody in.
 fn address(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).map_err(|_| "not an address")?;
+    // The parser forgives slashes that are missing or too many, and takes something else for the host.
+    if text.split_once("://").is_none_or(|(_, rest)| rest.starts_with(['/', '\\'])) {
+        return Err("not an address; it begins with https:// and the name of a host");
+    }
     let on_this_machine = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

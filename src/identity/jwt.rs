@@ -123,12 +123,14 @@ impl Trust {
 
     /// Waits until the key that a token names is there, where that may help: an issuer that is asked for its keys may have a new one. What a
     /// token says is not believed yet.
-    pub async fn await_key(&self, token: &str) {
+    pub async fn await_key(&self, token: &str, now: DateTime<Utc>) {
         let missing = || {
             let parts = Compact::parse(token)?;
             let (issuer, algorithm, key_id) = self.named(&parts).ok()?;
-            issuer.keys.load().find(key_id, algorithm).is_none().then_some(())?;
-            issuer.fetch.as_ref()
+            // What is refused with any key has nothing asked.
+            check_audience(&parts.claims, &issuer.settings.audience).ok()?;
+            check_times(&parts.claims, issuer.settings.leeway, now).ok()?;
+            issuer.fetch.as_ref().filter(|_| issuer.keys.load().lacks(key_id, algorithm))
         };
         if token.len() <= MAX_TOKEN
             && let Some(fetch) = missing()
@@ -192,8 +194,8 @@ impl Issuer {
             KeySource::File(path) => (KeySet::load(path, &settings.algorithms)?, None),
             KeySource::Fetched { url, every } => (KeySet::default(), Some(Fetch::new(url.clone(), *every)?)),
         };
-        if fetch.is_none() && keys.len() == 0 {
-            tracing::warn!(issuer = settings.issuer, "the issuer has no usable key: none of its tokens is accepted");
+        if fetch.is_none() {
+            keys.tell(&settings.issuer);
         }
         Ok(Self { settings: settings.clone(), keys: ArcSwap::from_pointee(keys), fetch })
     }
@@ -208,47 +210,50 @@ impl Issuer {
 
     /// Reads the file again. Whether the keys are others now; those of an unusable file stay as they were. Blocks.
     pub fn reload(&self, file: &Path) -> Result<bool, JwksError> {
-        Ok(self.replace(KeySet::load(file, &self.settings.algorithms)?))
+        Ok(self.replace(KeySet::load(file, &self.settings.algorithms)?, false))
     }
 
     /// Keeps fetched keys fresh, and calls `changed` when they are others. Never ends, where there is something to fetch.
     pub async fn follow(&self, changed: impl Fn()) {
         let Some(fetch) = &self.fetch else { return };
-        let mut problem: Option<String> = None;
+        let issuer = self.settings.issuer.as_str();
+        let (mut problem, mut known) = (None::<String>, false);
         loop {
             let answer =
                 fetch.ask().await.and_then(|bytes| KeySet::parse(&bytes, &self.settings.algorithms).map_err(|why| fetch.failed(why)));
             let now = answer.as_ref().err().map(JwksError::to_string);
             let others = match answer {
-                Ok(keys) => self.replace(keys),
-                Err(_) if fetch.is_stale() => self.replace(KeySet::default()),
+                Ok(keys) => self.replace(keys, !std::mem::replace(&mut known, true)),
+                Err(_) if known && fetch.is_stale() => {
+                    known = false;
+                    tracing::error!(issuer, "keys of an issuer could not be fetched for too long and are not believed any more");
+                    self.replace(KeySet::default(), true)
+                }
                 Err(_) => false,
             };
             if others {
                 changed();
             }
+            fetch.answered(now.is_none());
             if now != problem {
                 match &now {
-                    Some(error) => tracing::error!(
-                        issuer = self.settings.issuer,
-                        error,
-                        "keys of an issuer cannot be fetched, the last ones stay for a day"
-                    ),
-                    None => tracing::info!(issuer = self.settings.issuer, "keys of an issuer are fetched again"),
+                    Some(error) => {
+                        tracing::error!(issuer, error, known, "keys of an issuer cannot be fetched; those that are known stay for now")
+                    }
+                    None => tracing::info!(issuer, "keys of an issuer are fetched again"),
                 }
                 problem = now;
             }
-            fetch.answered(problem.is_none());
             fetch.due(problem.is_none()).await;
         }
     }
 
-    /// Whether the keys were others.
-    fn replace(&self, keys: KeySet) -> bool {
-        if keys == **self.keys.load() {
+    /// Puts keys in place of others, where they are others, or are the first. Whether it did.
+    fn replace(&self, keys: KeySet, first: bool) -> bool {
+        if !first && keys == **self.keys.load() {
             return false;
         }
-        tracing::info!(issuer = self.settings.issuer, keys = keys.len(), "keys of an issuer reloaded");
+        keys.tell(&self.settings.issuer);
         self.keys.store(keys.into());
         true
     }

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -54,8 +55,17 @@ fn look(path: &Path, last: &Stamp) -> Option<Look> {
 
 /// Looks, and asks, until it is told to stop.
 pub(super) async fn run(identity: &Identity, stop: CancellationToken) {
-    let fetching = futures::future::join_all(issuers(identity).iter().map(|issuer| issuer.follow(|| identity.announce())));
-    tokio::join!(look_at_files(identity, stop.clone()), stop.run_until_cancelled(fetching));
+    // Each in a task of its own: what comes from elsewhere must not be able to end the watch over the users. They end with this.
+    let mut fetching = JoinSet::new();
+    for at in 0..issuers(identity).len() {
+        let identity = identity.clone();
+        fetching.spawn(async move {
+            if let Some(issuer) = issuers(&identity).get(at) {
+                issuer.follow(|| identity.announce()).await;
+            }
+        });
+    }
+    look_at_files(identity, stop).await;
 }
 
 fn issuers(identity: &Identity) -> &[Issuer] {

@@ -17,7 +17,7 @@ use super::keys::{JwksError, MAX_BYTES};
 
 /// The time between two questions, at least. Also how soon it is tried again after a failure.
 const PAUSE: Duration = Duration::from_secs(30);
-/// How long keys are believed that cannot be asked for any more. Then a key that its issuer has taken away would be believed for too long.
+/// How long keys are believed that cannot be asked for any more: so long, or twice the time between two questions. Then a key that its issuer has taken away would be believed for too long.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -51,12 +51,15 @@ impl Fetch {
             .no_proxy()
             .https_only(tls)
             .tls_built_in_root_certs(tls)
+            // A connection for each question: one that is kept could be the one that does not answer, or go on to where the address was.
+            .http1_only()
+            .pool_max_idle_per_host(0)
             .timeout(ANSWER)
             .build();
         let client =
             client.map_err(|_| JwksError::new(place(&url), "no connection can be made, with TLS and this machine's certificates"))?;
         let (wanted, answers, good) = (Notify::new(), watch::Sender::new(None), Mutex::new(None));
-        Ok(Self { url, client, every, pause: PAUSE.min(every), stale: STALE, wanted, answers, good })
+        Ok(Self { url, client, every, pause: PAUSE.min(every), stale: STALE.max(2 * every), wanted, answers, good })
     }
 
     /// Asks once.
@@ -105,15 +108,16 @@ impl Fetch {
         }
     }
 
-    /// Has it asked, and waits for the answer, though not for long. Not where there was one just now.
+    /// Has it asked, and waits for the answer, though not for long. Not where it may not be asked so soon after the last one.
     pub async fn soon(&self) {
         let mut answers = self.answers.subscribe();
-        if answers.borrow_and_update().is_some_and(|at| at.elapsed() < self.pause) {
+        let pause = answers.borrow_and_update().map_or(Duration::ZERO, |at| self.pause.saturating_sub(at.elapsed()));
+        if pause > PATIENCE {
             return;
         }
         self.wanted.notify_one();
         // Without an answer the token is judged by the keys that are there.
-        let _ = tokio::time::timeout(PATIENCE, answers.changed()).await;
+        let _ = tokio::time::timeout(PATIENCE.max(2 * pause), answers.changed()).await;
     }
 }
 

@@ -36,7 +36,12 @@ pub(super) type Thumbprint = [u8; 32];
 
 /// The keys that tokens of an issuer may be signed with.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct KeySet(Vec<Key>);
+pub(super) struct KeySet {
+    /// In an order of their own: an issuer may list them in any.
+    keys: Vec<Key>,
+    /// How many are listed and cannot be used here.
+    left_out: usize,
+}
 
 /// One key and the one algorithm that it may be used with.
 #[derive(Debug)]
@@ -73,14 +78,14 @@ impl KeySet {
         if listed.len() > MAX_KEYS {
             return Err(format!("more than {MAX_KEYS} keys"));
         }
-        let mut keys: Vec<Key> = Vec::new();
+        let (mut keys, mut left_out) = (Vec::<Key>::new(), 0);
         for (number, jwk) in listed.iter().enumerate() {
             let jwk = jwk.as_object().ok_or_else(|| format!("key {number} is not an object"))?;
             if ["d", "k", "p", "q"].iter().any(|part| jwk.contains_key(*part)) {
                 return Err(format!("key {number} is a secret; keep only public keys here"));
             }
             let Some(key) = Key::read(jwk).filter(|key| algorithms.contains(&key.algorithm)) else {
-                tracing::warn!(number, "a key of the key set cannot be used and is left out");
+                left_out += 1;
                 continue;
             };
             if key.id.is_some() && keys.iter().any(|other| other.id == key.id) {
@@ -88,12 +93,13 @@ impl KeySet {
             }
             keys.push(key);
         }
-        Ok(Self(keys))
+        keys.sort_by(|one, other| (&one.id, &one.print).cmp(&(&other.id, &other.print)));
+        Ok(Self { keys, left_out })
     }
 
     /// The key of a token: the one that it names, or the only one that fits.
     pub fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<&Key> {
-        let mut fitting = self.0.iter().filter(|key| match id {
+        let mut fitting = self.keys.iter().filter(|key| match id {
             Some(id) => key.id.as_deref() == Some(id),
             None => key.algorithm == algorithm,
         });
@@ -101,13 +107,26 @@ impl KeySet {
         if fitting.next().is_some() { None } else { found }
     }
 
+    /// Whether no key is the one that a token names: another set may have it.
+    pub fn lacks(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
+        !self.keys.iter().any(|key| id.map_or(key.algorithm == algorithm, |id| key.id.as_deref() == Some(id)))
+    }
+
     /// Whether the key is still there.
     pub fn holds(&self, print: &Thumbprint) -> bool {
-        self.0.iter().any(|key| key.print == *print)
+        self.keys.iter().any(|key| key.print == *print)
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.keys.len()
+    }
+
+    /// Tells the log whose it is and how many keys there are.
+    pub fn tell(&self, issuer: &str) {
+        tracing::info!(issuer, keys = self.len(), left_out = self.left_out, "keys of an issuer loaded");
+        if self.keys.is_empty() {
+            tracing::warn!(issuer, "the issuer has no usable key: none of its tokens is accepted");
+        }
     }
 }
 
