@@ -27,6 +27,7 @@ mod policies;
 mod ports;
 mod postgres;
 mod published;
+mod quote;
 mod raw;
 mod s3;
 mod slt;
