@@ -17,6 +17,7 @@ mod http;
 mod identity;
 mod idp;
 mod jwt;
+mod kills;
 mod leaks;
 mod metering;
 mod nested;
