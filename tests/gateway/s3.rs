@@ -367,11 +367,11 @@ fn unsteady(random: &mut Random, name: &str) -> String {
     }
 }
 
-/// `MESHGATE_S3_QUERIES=1000` asks more of them, `MESHGATE_SEED=n` others.
+/// `MESHGATE_S3_QUERIES=10000` asks more of them, `MESHGATE_SEED=n` others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_asked_the_ledger_is_what_the_storage_served() {
     let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let (queries, seed) = (setting("MESHGATE_S3_QUERIES").unwrap_or(200), setting("MESHGATE_SEED").unwrap_or(1));
+    let (queries, seed) = (setting("MESHGATE_S3_QUERIES").unwrap_or(1_000), setting("MESHGATE_SEED").unwrap_or(1));
     let mesh = started().await;
     let finance = mesh.gateway.pg(FINANCE).await;
     let reading = |reader: u64| {
