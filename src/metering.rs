@@ -33,7 +33,7 @@ pub use close::{Closed, Terms, close};
 pub use correct::{Booked, Correction, correct};
 pub use journal::Journal;
 pub use month::Month;
-pub use price::{COST_SCALE, Cost, PriceList};
+pub use price::{COST_SCALE, Cost, PriceList, Quote};
 pub use publish::{Publisher, Publishing, Rhythm};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
 pub use sheet::{Cell, Sheet};

@@ -22,6 +22,7 @@ use crate::error::{Fault, Result};
 use crate::id::PortId;
 use crate::metering::{Meter, ReadKind, metered_store};
 
+mod bound;
 mod contract;
 mod csv;
 mod delta;
@@ -44,6 +45,7 @@ mod tests;
 
 use storage::PortStore;
 
+pub use bound::Bound;
 pub use scan::PortExec;
 pub use scope::Scope;
 pub use settings::session_config;
@@ -97,6 +99,8 @@ impl<'a> PortSpec<'a> {
 struct Opened {
     provider: Arc<dyn TableProvider>,
     partition_columns: Vec<String>,
+    /// Of all files of this version.
+    bytes: u64,
 }
 
 /// Opens ports, and holds what queries may share: parsed footers, described schemas. Nothing in it is shared between two ports.
@@ -210,6 +214,7 @@ impl Ports {
             table_version,
             provider,
             partition_columns: opened.partition_columns,
+            bytes: opened.bytes,
             last_modified,
             store,
         };
@@ -235,6 +240,7 @@ pub struct OpenPort {
     table_version: String,
     provider: Arc<dyn TableProvider>,
     partition_columns: Vec<String>,
+    bytes: u64,
     last_modified: Option<DateTime<Utc>>,
     store: PortStore,
 }
@@ -253,6 +259,11 @@ impl OpenPort {
     /// Delta version, or the digest of the listing (paths, sizes, ETags).
     pub fn table_version(&self) -> &str {
         &self.table_version
+    }
+
+    /// Bytes of all its files, as the listing or the table log has them.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// When this version was written: the Delta commit, or the newest file. For telling a reader that it is staler than its SLA.

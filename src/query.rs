@@ -21,6 +21,7 @@ mod govern;
 mod pace;
 mod parse;
 mod plan;
+mod quote;
 mod resolve;
 mod running;
 mod session;
@@ -78,8 +79,9 @@ use self::execute::{Explain, OpenBooks, cancelled, outcome_of, panicked};
 use self::fault::fault_of;
 #[cfg(test)]
 pub(crate) use self::functions::json::functions as json_functions;
-use self::parse::Body;
+use self::parse::{Body, Explained, deep};
 use self::plan::{Drafted, Engine, Planned};
+use self::quote::Terms;
 pub(crate) use self::resolve::Asker;
 use self::resolve::Resolved;
 use self::running::{Reason, Record, RunningQueries, Stop};
@@ -137,6 +139,9 @@ pub struct Description {
     pub parameters: Vec<DataType>,
     /// The result's columns.
     pub schema: SchemaRef,
+    /// Bytes of the files of the products that it names, each as often as it is named: no run of it reads more row data, unless a nested loop join runs
+    /// out of memory. `None` where that is not known, and where the reader may not see all rows and values of them.
+    pub bytes: Option<u64>,
 }
 
 /// Something that a reader is told once a query: what was filtered, masked, stale or deprecated.
@@ -213,16 +218,19 @@ impl Gateway {
     pub async fn describe(&self, session: &Session, parsed: &Parsed, types: &[Option<DataType>]) -> Result<Description> {
         let (statement, explain) = match parsed.body() {
             Body::Query(statement) => match self.constants.get(session.settings().time_zone(), parsed.text()) {
-                Some(row) => return Ok(Description { parameters: Vec::new(), schema: row.schema() }),
-                None => (statement, false),
+                Some(row) => return Ok(Description { parameters: Vec::new(), schema: row.schema(), bytes: Some(0) }),
+                None => (statement, None),
             },
-            Body::Explain { query, .. } => (query, true),
-            Body::Show(name) => return Ok(Description { parameters: Vec::new(), schema: show(session, name.as_deref())?.schema() }),
-            Body::Nothing => return Ok(Description { parameters: Vec::new(), schema: Arc::new(Schema::empty()) }),
+            Body::Explain { query, what } => (query, Some(*what)),
+            Body::Show(name) => {
+                return Ok(Description { parameters: Vec::new(), schema: show(session, name.as_deref())?.schema(), bytes: None });
+            }
+            Body::Nothing => return Ok(Description { parameters: Vec::new(), schema: Arc::new(Schema::empty()), bytes: None }),
         };
         let drafted = guarded(self.draft(session, self.asker(session)?, statement, types, Books::Description)).await?;
-        let schema = if explain { Explain::schema() } else { drafted.schema() };
-        Ok(Description { parameters: drafted.parameters()?, schema })
+        let schema = explain.map_or_else(|| drafted.schema(), Explain::schema);
+        let bytes = if explain.is_none() { deep(|| drafted.bytes()) } else { None };
+        Ok(Description { parameters: drafted.parameters()?, schema, bytes })
     }
 
     /// Runs a [`Kind::Rows`] statement from the start: authorised now, whatever was described before.
@@ -235,7 +243,7 @@ impl Gateway {
     ) -> Result<MeteredRows> {
         let (statement, explain) = match parsed.body() {
             Body::Query(statement) => (statement, None),
-            Body::Explain { query, analyze, verbose } => (query, Some(Explain { analyze: *analyze, verbose: *verbose })),
+            Body::Explain { query, what } => (query, Some(*what)),
             Body::Show(name) => return show(session, name.as_deref()).map(MeteredRows::told),
             Body::Nothing => return Err(Fault::new(ErrorKind::Unsupported, format!("{} gives no rows", parsed.tag()))),
         };
@@ -253,7 +261,7 @@ impl Gateway {
         session: &Session,
         parsed: &Parsed,
         statement: &ast::Statement,
-        explain: Option<Explain>,
+        explain: Option<Explained>,
         parameters: &[ScalarValue],
         stop: &Stop,
     ) -> Result<MeteredRows> {
@@ -273,7 +281,12 @@ impl Gateway {
         let alike = alike && resolved.is_slight();
         let slot = if resolved.reads_products() { Some(self.admit(&asker, stop).await?) } else { None };
         let query_id = QueryId::generate();
-        let account = self.parts.journal.begin(self.query_start(session, &asker, parsed, query_id, begun))?;
+        let start = self.query_start(session, &asker, parsed, query_id, begun);
+        let explain = explain.map(|what| match what {
+            Explained::Plan { analyze, verbose } => Explain::Plan { analyze, verbose },
+            Explained::Cost => Explain::Cost(Box::new(Terms::new(&asker, &self.parts.journal, &start))),
+        });
+        let account = self.parts.journal.begin(start)?;
         let books = OpenBooks { account, metrics: self.parts.metrics.clone(), protocol: session.protocol(), begun };
         let types: Vec<_> = parameters.iter().map(|value| Some(value.data_type()).filter(|t| *t != DataType::Null)).collect();
         match Box::pin(self.plan(session, resolved, &types, parameters, Books::Query(query_id, &books.account))).await {
@@ -282,6 +295,7 @@ impl Gateway {
                     self.constants.keep(zone, parsed.text(), row);
                 }
                 let permits = std::mem::take(&mut planned.permits);
+                let explain = explain.map(|explain| explain.of(permits.iter().map(|(target, ..)| &target.product.id)));
                 let entry = self.running.enter(query_id, Arc::clone(&asker.principal), asker.circumstances.clone(), permits, stop.clone());
                 // What was taken away while it was planned was told to those that ran, and it was not among them.
                 if self.world() != world {

@@ -72,6 +72,19 @@ impl Price {
         (!self.products.is_empty(), !self.consumers.is_empty(), self.from)
     }
 
+    /// Whether what a row costs has nothing to do with the month's volume before it.
+    pub fn is_flat(&self) -> bool {
+        self.free_per_month == 0 && self.tiers.is_empty()
+    }
+
+    /// The least that a TiB can cost under it.
+    pub fn lowest(&self) -> Decimal {
+        if self.free_per_month > 0 {
+            return Decimal::ZERO;
+        }
+        self.tiers.iter().map(|tier| tier.per_tib).fold(self.per_tib, Decimal::min)
+    }
+
     /// The most that a TiB can cost under it.
     pub fn highest(&self) -> Decimal {
         self.tiers.iter().map(|tier| tier.per_tib).fold(self.per_tib, Decimal::max)

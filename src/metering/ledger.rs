@@ -23,6 +23,7 @@ use super::price::{COST_SCALE, Cost};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::DomainName;
 
+pub(crate) use coarse::told;
 pub(crate) use table::{Begin, fixed_table, paged_table, paged_tables};
 pub(super) use usage::{MIRROR, Stored, attach_own, stored};
 pub(crate) use usage::{USAGE, published};

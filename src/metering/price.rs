@@ -8,7 +8,7 @@ mod rates;
 
 use rust_decimal::Decimal;
 
-pub use list::PriceList;
+pub use list::{PriceList, Quote};
 pub(super) use rates::Rates;
 
 /// Digits after the point of every amount in the ledger.

@@ -127,7 +127,7 @@ pub fn text_table(spec: &PortSpec<'_>, store: &PortStore, listing: &Listing, for
     let mut order: Vec<String> = columns.iter().map(|c| c.name.clone()).collect();
     order.extend(hive.iter().filter(|h| !columns.iter().any(|c| &c.name == *h)).cloned());
     let provider = FileTable::new(spec, in_files, in_folders, &order, parts, Reading::Text(format))?;
-    Ok(Opened { provider: Arc::new(provider), partition_columns: hive })
+    Ok(Opened { provider: Arc::new(provider), partition_columns: hive, bytes: listing.bytes() })
 }
 
 /// Reads the header, if there is one, and makes the decoder that finds `wanted` in this file, by name or else by place among `all`.

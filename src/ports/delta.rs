@@ -191,7 +191,9 @@ pub fn open(spec: &PortSpec<'_>, table: &Table) -> Result<Opened, Fault> {
     let config = DeltaScanConfig::new().with_wrap_partition_values(false).with_parquet_pushdown(false).with_schema(Arc::clone(&full));
     let scan = DeltaScanNext::new(Arc::new(snapshot.clone()), config).map_err(|e| fault::unreadable(product, e))?;
     let provider = Chosen::new(Arc::new(scan), shown)?;
-    Ok(Opened { provider: Arc::new(provider), partition_columns })
+    let files = snapshot.try_log_data().map_err(|e| fault::unreadable(product, e))?;
+    let bytes = files.iter().filter_map(|file| u64::try_from(file.size()).ok()).fold(0, u64::saturating_add);
+    Ok(Opened { provider: Arc::new(provider), partition_columns, bytes })
 }
 
 /// Some of a table's columns, in another order.

@@ -45,6 +45,13 @@ pub struct Listing {
     pub newest: Option<DateTime<Utc>>,
 }
 
+impl Listing {
+    /// Of all files together.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).fold(0, u64::saturating_add)
+    }
+}
+
 /// Lists a product's files.
 pub async fn list(spec: &PortSpec<'_>, store: &PortStore, metered: &Arc<dyn ObjectStore>) -> Result<Listing, Fault> {
     let product = &spec.id.product;

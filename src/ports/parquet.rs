@@ -49,7 +49,7 @@ pub async fn open(
         parts.push(part.with_statistics(Arc::new(statistics.map_err(|e| fault::unreadable(product, e))?)));
     }
     let provider = FileTable::new(spec, in_files, in_folders, &order, parts, Reading::Parquet)?;
-    Ok(Opened { provider: Arc::new(provider), partition_columns: hive })
+    Ok(Opened { provider: Arc::new(provider), partition_columns: hive, bytes: listing.bytes() })
 }
 
 fn physical_schema(footer: &ParquetMetaData) -> Result<Schema, ParquetError> {

@@ -20,9 +20,10 @@ use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PhysicalExpr, PlanProperties, ReplaceChildrenOptions,
 };
 use deltalake::delta_datafusion::DeltaScanExec;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use crate::id::ProductId;
+use crate::ports::bound::Bound;
 use crate::ports::scope::Reach;
 use crate::ports::{SCHEME, fault};
 
@@ -110,6 +111,21 @@ impl PortExec {
     /// Whose data it reads.
     pub fn product(&self) -> &ProductId {
         &self.product
+    }
+
+    /// The scans of a plan, in its order.
+    pub fn all(plan: &Arc<dyn ExecutionPlan>) -> Vec<Arc<dyn ExecutionPlan>> {
+        if plan.is::<Self>() {
+            return vec![Arc::clone(plan)];
+        }
+        plan.children().into_iter().flat_map(Self::all).collect()
+    }
+
+    /// What it would read. No row data is read for that; footers are, on the query's account. Errors are those of a scan.
+    pub async fn bound(&self, context: &Arc<TaskContext>) -> Result<Bound> {
+        let bound = AssertUnwindSafe(super::bound::bound(&self.inner, context)).catch_unwind().await;
+        let bound = bound.unwrap_or_else(|panic| Err(panicked(&self.product, panic.as_ref())));
+        bound.map_err(|e| fault::from_below(&self.product, e))
     }
 
     fn columns(&self) -> String {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::common::Result as EngineResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -18,13 +19,15 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::QueryId;
+use crate::id::{ProductId, QueryId};
 use crate::metering::{Account, Outcome, Protocol};
 use crate::telemetry::Metrics;
 
 use super::admit::Slot;
 use super::fault::fault_of;
+use super::parse::Explained;
 use super::plan::Planned;
+use super::quote::Terms;
 use super::running::Entry;
 use super::workers::Workers;
 use super::{Notice, parse::deep};
@@ -288,37 +291,54 @@ impl fmt::Debug for MeteredRows {
     }
 }
 
-/// EXPLAIN: the plan as text instead of its rows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Explain {
-    pub analyze: bool,
-    pub verbose: bool,
+/// EXPLAIN: what is told of a query instead of its rows.
+#[derive(Debug)]
+pub(crate) enum Explain {
+    /// The plan as text. Scans are leaves that show their product only, so the text has nothing of what lies below them.
+    Plan {
+        /// It is run first and its rows are thrown away.
+        analyze: bool,
+        verbose: bool,
+    },
+    /// What it would read and cost.
+    Cost(Box<Terms>),
 }
 
 impl Explain {
-    /// The one column.
-    pub(crate) fn schema() -> SchemaRef {
-        Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]))
+    /// The columns.
+    pub(crate) fn schema(what: Explained) -> SchemaRef {
+        match what {
+            Explained::Plan { .. } => Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)])),
+            Explained::Cost => Terms::schema(),
+        }
     }
 
-    /// Shows the plan; with ANALYZE it is run first and its rows are thrown away. Scans are leaves that show their product only, so the text
-    /// has nothing of what lies below them.
-    fn stream(self, plan: Arc<dyn ExecutionPlan>, task: Arc<datafusion::execution::TaskContext>) -> SendableRecordBatchStream {
-        let rows = async move {
-            if self.analyze {
-                let mut stream = execute_stream(Arc::clone(&plan), task)?;
-                while stream.try_next().await?.is_some() {}
-            }
-            let display = if self.analyze {
-                DisplayableExecutionPlan::with_metrics(plan.as_ref())
-            } else {
-                DisplayableExecutionPlan::new(plan.as_ref())
-            };
-            let text = display.indent(self.verbose).to_string();
-            let lines: ArrayRef = Arc::new(text.lines().map(Some).collect::<StringArray>());
-            Ok(RecordBatch::try_new(Self::schema(), vec![lines])?)
-        };
-        let stream = futures::stream::once(rows);
-        Box::pin(RecordBatchStreamAdapter::new(Self::schema(), stream))
+    /// Of a query of these products.
+    #[must_use]
+    pub(crate) fn of<'a>(self, products: impl Iterator<Item = &'a ProductId>) -> Self {
+        match self {
+            Self::Plan { .. } => self,
+            Self::Cost(terms) => Self::Cost(Box::new(terms.of(products))),
+        }
     }
+
+    fn stream(self, plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (what, rows) = match self {
+            Self::Plan { analyze, verbose } => (Explained::Plan { analyze, verbose }, plan_text(plan, task, analyze, verbose).boxed()),
+            Self::Cost(terms) => (Explained::Cost, terms.quote(plan, task).boxed()),
+        };
+        Box::pin(RecordBatchStreamAdapter::new(Self::schema(what), futures::stream::once(rows)))
+    }
+}
+
+async fn plan_text(plan: Arc<dyn ExecutionPlan>, task: Arc<TaskContext>, analyze: bool, verbose: bool) -> EngineResult<RecordBatch> {
+    if analyze {
+        let mut stream = execute_stream(Arc::clone(&plan), task)?;
+        while stream.try_next().await?.is_some() {}
+    }
+    let display =
+        if analyze { DisplayableExecutionPlan::with_metrics(plan.as_ref()) } else { DisplayableExecutionPlan::new(plan.as_ref()) };
+    let text = display.indent(verbose).to_string();
+    let lines: ArrayRef = Arc::new(text.lines().map(Some).collect::<StringArray>());
+    Ok(RecordBatch::try_new(Explain::schema(Explained::Plan { analyze, verbose }), vec![lines])?)
 }

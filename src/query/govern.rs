@@ -57,6 +57,21 @@ const SLICES: usize = 8;
 /// A step that a finished plan of scans goes through before it runs.
 type Finish = Arc<dyn Fn(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> + Send + Sync>;
 
+/// The scan of a filtered product as if nothing were filtered or left out, of the same columns. Planned only to say how large it is: what is left out
+/// because of hidden rows would tell of them.
+#[derive(Clone)]
+struct Whole {
+    plan: LogicalPlan,
+    planner: Arc<SessionState>,
+    finish: Finish,
+}
+
+impl Whole {
+    async fn scan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        (self.finish)(self.planner.create_physical_plan(&self.plan).await?)
+    }
+}
+
 /// A product behind its decision: the only way in which a filtered or masked port reaches a planner.
 pub struct GovernedTable {
     port: PortId,
@@ -139,7 +154,8 @@ impl GovernedTable {
         let asked = asked.or_else(|| crate::mutants::is("exact pushdown").then(Vec::new));
         let asked = asked.ok_or_else(|| BarrierError::internal(&self.port, "a filter that does not go below"))?;
         let keep = conjunction(policy.into_iter().chain(asked));
-        let plan = self.logical(&self.scanned(columns, keep.as_ref())?, self.understood(prune.clone())?, filters, limit)?;
+        let scanned = self.scanned(columns, keep.as_ref())?;
+        let plan = self.logical(&scanned, self.understood(prune.clone())?, filters, limit)?;
         let scan = self.planner.create_physical_plan(&plan).await?;
         let schema = DFSchema::try_from(scan.schema())?;
         let physical = |expr: Option<Expr>| expr.map(|expr| self.planner.create_physical_expr(expr, &schema)).transpose();
@@ -147,7 +163,15 @@ impl GovernedTable {
             Some(prune) => pruning(scan, prune, self.planner.config_options())?,
             None => scan,
         };
-        Ok(Below { scan: (self.finish)(scan)?, keep: physical(keep)?, columns: columns.len(), few: limit.is_some() })
+        let whole = match self.permit.filter() {
+            Some(_) => Some(Whole {
+                plan: self.logical(&scanned, Vec::new(), &[], None)?,
+                planner: Arc::clone(&self.planner),
+                finish: Arc::clone(&self.finish),
+            }),
+            None => None,
+        };
+        Ok(Below { scan: (self.finish)(scan)?, keep: physical(keep)?, columns: columns.len(), few: limit.is_some(), whole })
     }
 
     /// Those of the filters that the port can do something with.

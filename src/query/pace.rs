@@ -46,7 +46,7 @@ pub(super) fn paced(plan: Arc<dyn ExecutionPlan>) -> EngineResult<Arc<dyn Execut
 
 /// An operator whose rows come at another pace.
 #[derive(Debug)]
-struct Paced {
+pub(super) struct Paced {
     plan: Arc<dyn ExecutionPlan>,
     how: How,
 }

@@ -48,15 +48,27 @@ pub(crate) enum Body {
     Explain {
         /// The query.
         query: Box<ast::Statement>,
-        /// Run it and say how it went.
-        analyze: bool,
-        /// Say more.
-        verbose: bool,
+        /// What to say of it.
+        what: Explained,
     },
     /// SHOW of one setting, or of all.
     Show(Option<String>),
     /// Not a [`Kind::Rows`] statement.
     Nothing,
+}
+
+/// What EXPLAIN says of a query.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Explained {
+    /// Its plan.
+    Plan {
+        /// Run it and say how it went.
+        analyze: bool,
+        /// Say more.
+        verbose: bool,
+    },
+    /// What it would read and cost.
+    Cost,
 }
 
 /// What a statement is, as far as a door must know.
@@ -375,10 +387,10 @@ fn desugar_table(body: &mut Box<ast::SetExpr>) {
     }
 }
 
-/// EXPLAIN [ANALYZE] [VERBOSE] query, EXPLAIN (options) query.
+/// EXPLAIN [ANALYZE] [VERBOSE] query, EXPLAIN (options) query. `COSTS` is PostgreSQL's, for its planner's guesses; `COST` is ours.
 fn explain(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
     tokens.word("EXPLAIN");
-    let (mut analyze, mut verbose) = (false, false);
+    let (mut analyze, mut verbose, mut cost) = (false, false, false);
     let has_options = tokens.peek() == Some(&Token::LParen)
         && matches!(tokens.rest().get(1).map(|t| &t.token), Some(Token::Word(w)) if !["SELECT", "WITH", "VALUES", "TABLE"].contains(&w.value.to_ascii_uppercase().as_str()));
     if has_options {
@@ -397,6 +409,7 @@ fn explain(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
             match option.as_str() {
                 "analyze" => analyze = on,
                 "verbose" => verbose = on,
+                "cost" => cost = on,
                 "costs" | "buffers" | "timing" | "summary" | "settings" | "wal" | "memory" => {}
                 "format" if value == "text" => {}
                 "format" => {
@@ -416,6 +429,10 @@ fn explain(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
         analyze = tokens.word("ANALYZE");
         verbose = tokens.word("VERBOSE");
     }
+    if cost && analyze {
+        return Err(Fault::new(ErrorKind::Unsupported, "EXPLAIN options COST and ANALYZE cannot be used together")
+            .with_hint("COST says what the query would read; it is not run."));
+    }
     match tokens.keyword().as_deref() {
         Some("SELECT" | "WITH" | "VALUES" | "TABLE") => {}
         None if tokens.peek() == Some(&Token::LParen) => {}
@@ -423,7 +440,8 @@ fn explain(mut tokens: Tokens<'_>, source: &Source<'_>) -> Result<Inner> {
         _ => return Err(tokens.unexpected()),
     }
     let query = Box::new(query_tree(tokens.rest(), source)?);
-    Ok(rows(Body::Explain { query, analyze, verbose }, "EXPLAIN"))
+    let what = if cost { Explained::Cost } else { Explained::Plan { analyze, verbose } };
+    Ok(rows(Body::Explain { query, what }, "EXPLAIN"))
 }
 
 /// SHA-256 over the tokens, with each literal as `?` and words in lower case.

@@ -12,9 +12,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
-use datafusion::datasource::{cte_worktable, provider_as_source};
+use datafusion::datasource::{cte_worktable, provider_as_source, source_as_provider};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
@@ -284,6 +284,36 @@ impl Drafted {
     /// The result's columns, called what PostgreSQL calls them.
     pub(crate) fn schema(&self) -> SchemaRef {
         self.governed.names.call(self.plan.schema().as_arrow())
+    }
+
+    /// Bytes of the products' files, each product as often as it is named; `None` where one is not whole for its reader, or where the statement may read
+    /// one more often than it names it.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        let permits = &self.governed.permits;
+        if !permits.iter().all(|(_, _, permit)| permit.is_whole()) {
+            return None;
+        }
+        let mut sum = Some(0_u64);
+        let counted = self.plan.apply_with_subqueries(|node| {
+            let again = |expr: &Expr| expr.exists(|expr| Ok(matches!(expr, Expr::SetComparison(_))));
+            match node {
+                LogicalPlan::RecursiveQuery(_) => sum = None,
+                LogicalPlan::TableScan(scan) => {
+                    let provider = source_as_provider(&scan.source)?;
+                    let port = permits.iter().find(|(_, port, _)| std::ptr::addr_eq(Arc::as_ptr(&provider), Arc::as_ptr(port.provider())));
+                    sum = sum.map(|sum| sum.saturating_add(port.map_or(0, |(_, port, _)| port.bytes())));
+                }
+                other => {
+                    for expr in other.expressions() {
+                        if again(&expr)? {
+                            sum = None;
+                        }
+                    }
+                }
+            }
+            Ok(if sum.is_some() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+        });
+        counted.ok().and(sum)
     }
 
     /// Puts the parameters in as values; the text of the statement is never touched.

@@ -20,7 +20,7 @@ use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, USAGE, Walk, column, fixed_table, maybe, paged_table, schema_of};
 use crate::metering::report::{By, Span, report};
-use crate::metering::{Journal, Month, Sheet, focus, units};
+use crate::metering::{Cost, Journal, Month, Sheet, focus, units};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
@@ -241,6 +241,30 @@ fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> 
         Arc::new(actions.finish()),
     ];
     RecordBatch::try_new(budget_schema(), columns).map_err(Fault::internal)
+}
+
+/// What is left of a principal's domain's budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remaining {
+    /// As `finops.budgets` tells them. Less than nothing where the budget is passed.
+    pub cost: Cost,
+    /// Whether it is what is left indeed: others are told what they spent rounded up.
+    pub exact: bool,
+    /// Whether a query that passes it is refused.
+    pub blocks: bool,
+}
+
+/// What is left this month of the budget of a principal's domain; `None` where it has none.
+pub fn remaining(principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Result<Option<Remaining>> {
+    let Some(budget) = snapshot.domains.get(&principal.domain).and_then(|domain| domain.budget.as_ref()) else { return Ok(None) };
+    let whose = Whose::of(principal, READERS);
+    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
+         WHERE month = ?1 AND currency = ?2 AND consumer_domain = ?3 GROUP BY consumer_domain";
+    let month = Month::of(journal.now()).to_string();
+    let values = [month, snapshot.mesh.currency.clone(), principal.domain.as_str().to_owned()].map(Value::Text);
+    let spent = spending(&whose.ledger(journal).all(SPENT, sql, &values)?).first().map_or(0, |(_, units)| *units);
+    let cost = Cost::from_units(units(budget.monthly).saturating_sub(spent));
+    Ok(Some(Remaining { cost, exact: matches!(whose, Whose::All), blocks: budget.block }))
 }
 
 fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {

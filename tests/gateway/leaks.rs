@@ -382,7 +382,8 @@ impl Reader {
         let command = CommandStatementQuery { query: sql.to_owned(), transaction_id: None };
         let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
         let info = self.flight.get_flight_info(self.signed(descriptor)).await?.into_inner();
-        assert_eq!((info.total_records, info.total_bytes), (-1, -1), "{sql}");
+        // Who names no product reads no byte of any.
+        assert!(info.total_records == -1 && [-1, 0].contains(&info.total_bytes), "{sql}: {} {}", info.total_records, info.total_bytes);
         let mut all = vec![FlightData { data_header: info.schema.clone(), ..FlightData::default() }];
         for endpoint in info.endpoint {
             let ticket = endpoint.ticket.ok_or_else(|| Status::internal("no ticket"))?;

@@ -203,10 +203,10 @@ async fn a_scan_limit_ends_a_query_before_it_is_passed_and_holds_for_all_its_sca
     assert_eq!(last_of_alice(&finance).await.2, whole);
 }
 
-/// A result that does not fit into the sockets' buffers, so that a query stays under way for as long as nobody reads it.
+/// Rows of a result that does not fit into the sockets' buffers, so that a query stays under way for as long as nobody reads it.
 const BIG: i64 = 400_000;
 
-fn with_big() -> Builder {
+pub fn with_big() -> Builder {
     TestGateway::new()
         .domain("shop")
         .domain("ops")
@@ -323,7 +323,7 @@ pub struct Process(Child);
 
 impl Process {
     /// Serves `folder`, and answers with the PostgreSQL door's port once it is open.
-    async fn serve(folder: &Path) -> (Self, u16) {
+    pub async fn serve(folder: &Path) -> (Self, u16) {
         Self::serve_as(folder, "meshgate", "").await
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Describing a statement reads listings and footers for nobody, so these tests ask by the simple protocol where they count metadata.
 
-mod proxy;
+pub mod proxy;
 pub mod server;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,13 +30,13 @@ use self::proxy::{Proxy, Spoil};
 use self::server::Account;
 use crate::harness::{Builder, FINANCE, PASSWORD, Pg, TestGateway, eventually};
 
-const ROWS: i64 = 12_000;
+pub const ROWS: i64 = 12_000;
 const SHOP: (&str, &str) = ("SHOPKEYID", "shop-secret-of-the-test");
 const VAULT: (&str, &str) = ("VAULTKEYID", "vault-secret-of-the-test");
 const TOKEN: &str = "session-token-of-the-test";
 
 /// Products of `shop`: name, format, location, files.
-const PRODUCTS: [(&str, &str, &str); 5] = [
+pub const PRODUCTS: [(&str, &str, &str); 5] = [
     ("of_csv", "csv", "of_csv/"),
     ("one_csv", "csv", "one_csv/only.csv"),
     ("of_json", "json", "of_json/"),
@@ -61,7 +61,8 @@ fn credential(key: (&str, &str), endpoint: &str, more: &[(&'static str, Setting)
     CredentialSettings { kind: CredentialKind::S3, settings }
 }
 
-fn product(domain: &str, name: &str, format: &str, location: &str) -> String {
+/// A public product's manifest.
+pub fn product(domain: &str, name: &str, format: &str, location: &str) -> String {
     format!(
         "apiVersion: datamesh.io/v1\nkind: DataProduct\nmetadata:\n  name: {name}\n  domain: {domain}\n  version: 1.0.0\n  description: Orders.\n  \
          owner: {{team: shop, contact: shop@test.example}}\n  status: active\nspec:\n  outputPorts:\n    - name: files\n      format: {format}\n      \
@@ -77,11 +78,11 @@ fn domain(name: &str, storage: &str) -> String {
     )
 }
 
-fn kind(id: i64) -> &'static str {
+pub fn kind(id: i64) -> &'static str {
     ["apple", "pear", "plum"][id as usize % 3]
 }
 
-fn note(id: i64) -> String {
+pub fn note(id: i64) -> String {
     format!("note {id} {}", "x".repeat(60))
 }
 
@@ -96,6 +97,11 @@ fn json_lines(ids: std::ops::Range<i64>) -> Vec<u8> {
 }
 
 fn parquet(ids: std::ops::Range<i64>) -> Vec<u8> {
+    parquet_as(ids, WriterProperties::builder().set_max_row_group_row_count(Some(1000)).build())
+}
+
+/// Rows of these ids, in a file that is written so.
+pub fn parquet_as(ids: std::ops::Range<i64>, properties: WriterProperties) -> Vec<u8> {
     let columns: [(&str, ArrayRef); 4] = [
         ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
         ("kind", Arc::new(StringArray::from_iter_values(ids.clone().map(kind)))),
@@ -103,7 +109,6 @@ fn parquet(ids: std::ops::Range<i64>) -> Vec<u8> {
         ("note", Arc::new(StringArray::from_iter_values(ids.map(note)))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(1000)).build();
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.into_inner().unwrap()
@@ -153,7 +158,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The mesh that is being set up, and the proxy before its storage.
-async fn mesh() -> (Builder, Proxy) {
+pub async fn mesh() -> (Builder, Proxy) {
     let mut builder = TestGateway::new()
         .domain("ops")
         .user("alice", "ops", &[], &[])
@@ -323,10 +328,11 @@ async fn begin_reading(client: &tokio_postgres::Client) -> Pin<Box<SimpleQuerySt
 
 /// Numbers that look random and are the same for a seed.
 #[derive(Clone)]
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: u64) -> u64 {
+    /// A number from 0 to before `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -361,11 +367,11 @@ fn unsteady(random: &mut Random, name: &str) -> String {
     }
 }
 
-/// `MESHGATE_S3_QUERIES=1000` asks more of them, `MESHGATE_SEED=n` others.
+/// `MESHGATE_S3_QUERIES=10000` asks more of them, `MESHGATE_SEED=n` others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_asked_the_ledger_is_what_the_storage_served() {
     let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let (queries, seed) = (setting("MESHGATE_S3_QUERIES").unwrap_or(200), setting("MESHGATE_SEED").unwrap_or(1));
+    let (queries, seed) = (setting("MESHGATE_S3_QUERIES").unwrap_or(1_000), setting("MESHGATE_SEED").unwrap_or(1));
     let mesh = started().await;
     let finance = mesh.gateway.pg(FINANCE).await;
     let reading = |reader: u64| {

@@ -11,6 +11,8 @@ use crate::catalog::{Price, Tier};
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
 use crate::metering::{Outcome, PriceList, Protocol, ReadKind};
 
+mod power;
+
 fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_793_880_000, 0).expect("a time")
 }

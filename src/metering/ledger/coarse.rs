@@ -9,6 +9,14 @@ use rusqlite::Connection;
 use super::usage::stored;
 use crate::id::DomainName;
 
+/// The least that is told.
+const LEAST: u64 = 1 << 20;
+
+/// Bytes as they are told to who must not know them exactly: what the views below do to them.
+pub(crate) fn told(bytes: u64) -> u64 {
+    bytes.max(LEAST).checked_next_power_of_two().unwrap_or(u64::MAX)
+}
+
 /// What is told otherwise where a row is `filtered`. The other columns are as they are.
 const ROUNDED: [(&str, &str); 7] = [
     ("bytes_from_storage", "scanned"),
@@ -72,4 +80,20 @@ pub(super) fn round_up(connection: &Connection, domain: &DomainName, relations: 
         connection.execute_batch(&format!("CREATE TEMP VIEW {rounded} AS SELECT entry, gateway_id, boot, seq, {list} FROM {rows}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_as_the_views_tell_them() {
+        let connection = Connection::open_in_memory().expect("a database");
+        for bytes in [0_u64, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20, 5 << 30, (1 << 41) - 1, 1 << 41] {
+            let sql = "WITH RECURSIVE p (b) AS (VALUES (1048576) UNION ALL SELECT b * 2 FROM p WHERE b < ?1) SELECT max(b) FROM p";
+            let viewed: i64 = connection.query_row(sql, [bytes as i64], |row| row.get(0)).expect("a number");
+            assert_eq!(told(bytes), viewed as u64, "{bytes}");
+        }
+        assert_eq!(told(u64::MAX), u64::MAX);
+    }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::catalog::Price;
+use crate::catalog::{Price, Tier};
 use crate::id::{DomainName, ProductId, ProductName};
 
 fn decimal(text: &str) -> Decimal {
@@ -177,6 +177,32 @@ proptest! {
         let price_of_byte = |at: u64| if at < free { 0 } else { naive.iter().rev().find(|(above, _)| *above <= at).map_or(0, |(_, price)| *price) };
         let sum: u64 = (0..volume).map(|at| u64::from(price_of_byte(at))).sum();
         prop_assert_eq!(total.decimal(), Decimal::from(sum));
+    }
+
+    /// Whatever the month's volume was before, and whatever within its bounds is read.
+    #[test]
+    fn what_is_charged_lies_within_the_quote(
+        (least, more, read) in (0_u64..1 << 42, 0_u64..1 << 42, 0_u64..1 << 42),
+        before in 0_u64..1 << 45,
+        free in prop_oneof![Just(0), 0_u64..1 << 44],
+        tiers in prop::collection::vec((1_u64..1 << 43, 0_u64..100_000), 0..4),
+        (step, minimum, base) in (0_u64..5000, 0_u64..1 << 22, 0_u64..100_000),
+    ) {
+        let per_tib = |mantissa: u64| Decimal::from_i128_with_scale(i128::from(mantissa), 3);
+        let mut above = 0;
+        let tiers: Vec<Tier> = tiers.into_iter().map(|(wide, price)| { above += wide; Tier { above, per_tib: per_tib(price) } }).collect();
+        let price = Price {
+            free_per_month: free, tiers, round_to: step, minimum_per_query: minimum, per_tib: per_tib(base), ..price("p", "2026-01-01")
+        };
+        let rates = Rates {
+            free, tiers: std::iter::once((0, price.per_tib)).chain(price.tiers.iter().map(|tier| (tier.above, tier.per_tib))).collect(),
+        };
+        let list = PriceList::of_one("USD", price);
+        let read = least + if more == 0 { 0 } else { read % more };
+        let charged = rates.cost(before, Rules { round_to: step, minimum }.charged(read));
+        let quote = list.quote(&product("claims_enriched"), least, Some(least + more));
+        prop_assert!(quote.least <= charged && Some(charged) <= quote.most, "{:?} is not within {:?}", charged, quote);
+        prop_assert_eq!(list.quote(&product("claims_enriched"), 0, None).most, None);
     }
 
     /// The same with prices that do not come out even: rows add up to the tiers' amounts by long division, rounded once a tier.

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::BarrierError;
 use super::exec::{Veil, batch_of};
+use super::{BarrierError, Whole};
 use crate::id::PortId;
 
 /// Bytes of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
@@ -37,6 +37,8 @@ pub(super) struct Below {
     pub(super) columns: usize,
     /// Whether the reader wants a few rows only, so that nothing is read that has not its turn.
     pub(super) few: bool,
+    /// Where rows are hidden: what there is to read with them.
+    pub(super) whole: Option<Whole>,
 }
 
 /// What one slice sends: its batches, then that it is at its end. One that falls silent before has failed.

@@ -18,11 +18,12 @@ use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PhysicalExpr, PlanProperties};
 use futures::future::ready;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 
 use super::{BarrierError, Below, scrub};
-use crate::id::PortId;
+use crate::id::{PortId, ProductId};
 use crate::policy::{Mask, MaskKeys};
+use crate::ports::{Bound, PortExec};
 
 /// What is done to a batch on its way out.
 #[derive(Clone)]
@@ -104,6 +105,33 @@ impl GovernedExec {
         );
         let (filters, estimate) = (filters.to_vec(), Arc::new(estimate));
         Self { below, filters, veil, context, threads, estimate, properties: Arc::new(properties) }
+    }
+
+    /// Whose data it reads.
+    pub fn product(&self) -> &ProductId {
+        &self.veil.port.product
+    }
+
+    /// The most that it can read. Where rows are hidden, that is what the needed columns of all rows take, with nothing left out. It still weighs hidden
+    /// rows and values: who is told of it must be told roughly.
+    pub async fn most(&self) -> Result<u64> {
+        let sum = AssertUnwindSafe(async {
+            let scan = match &self.below.whole {
+                Some(whole) => whole.scan().await?,
+                None => Arc::clone(&self.below.scan),
+            };
+            let mut sum = Bound::default();
+            for port in PortExec::all(&scan) {
+                if let Some(port) = port.downcast_ref::<PortExec>() {
+                    sum = sum.plus(port.bound(&self.context).await?);
+                }
+            }
+            // The policy's own predicate may look into Bloom filters.
+            Ok(if self.below.whole.is_some() { sum.most.saturating_add(sum.filters) } else { sum.most })
+        });
+        let sum =
+            sum.catch_unwind().await.unwrap_or_else(|_| Err(BarrierError::internal(&self.veil.port, "a panic below the barrier").into()));
+        sum.map_err(|error| BarrierError::opaque(&self.veil.port, error))
     }
 }
 

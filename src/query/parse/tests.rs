@@ -28,6 +28,7 @@ fn each_statement_is_told_apart() {
         ("TABLE claims.claims_enriched", Kind::Rows, "SELECT"),
         ("explain (analyze, costs off) select 1", Kind::Rows, "EXPLAIN"),
         ("EXPLAIN (SELECT 1)", Kind::Rows, "EXPLAIN"),
+        ("explain (cost, verbose) select 1", Kind::Rows, "EXPLAIN"),
         ("SHOW TRANSACTION ISOLATION LEVEL", Kind::Rows, "SHOW"),
         ("SET DateStyle TO 'ISO', dmy", Kind::Set { name: s("datestyle"), value: Some(s("ISO, dmy")), local: false }, "SET"),
         ("SET LOCAL meshgate.purpose = 'fraud'", Kind::Set { name: s("meshgate.purpose"), value: Some(s("fraud")), local: true }, "SET"),
@@ -132,7 +133,9 @@ fn writes_are_refused_as_a_read_only_transaction_does() {
     ] {
         assert_eq!(fault(sql).sqlstate(), "25006", "{sql}");
     }
-    for sql in ["DO $$ BEGIN END $$", "CALL f()", "LISTEN x", "LOAD 'x'", "EXPLAIN (FORMAT JSON) SELECT 1"] {
+    for sql in
+        ["DO $$ BEGIN END $$", "CALL f()", "LISTEN x", "LOAD 'x'", "EXPLAIN (FORMAT JSON) SELECT 1", "EXPLAIN (COST, ANALYZE) SELECT 1"]
+    {
         assert_eq!(fault(sql).sqlstate(), "0A000", "{sql}");
     }
 }

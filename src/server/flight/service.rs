@@ -88,9 +88,9 @@ impl FlightService for Flight {
         let (caller, _, descriptor) = self.open(request).await?;
         let schema = async {
             let asked = self.asked(&caller, &descriptor)?;
-            self.schema_of(&caller, &asked).await
+            self.announced(&caller, &asked).await
         };
-        schema.await.map(|(schema, _)| Response::new(SchemaResult { schema })).map_err(fault::status)
+        schema.await.map(|announced| Response::new(SchemaResult { schema: announced.schema })).map_err(fault::status)
     }
 
     async fn do_get(&self, request: Request<Ticket>) -> Call<Self::DoGetStream> {
@@ -120,6 +120,14 @@ impl FlightService for Flight {
     }
 }
 
+/// What is known of what is asked for.
+struct Announced {
+    schema: Bytes,
+    /// The settings after it, where it changes them.
+    settings: Option<BTreeMap<String, String>>,
+    bytes: Option<u64>,
+}
+
 impl Flight {
     /// Authenticates a call and takes it apart.
     async fn open<T>(&self, request: Request<T>) -> Result<(Caller, MetadataMap, T), Status> {
@@ -133,36 +141,37 @@ impl Flight {
     /// to DoGet late or never. DoGet comes to the same settings.
     async fn flight_info(&self, caller: &Caller, descriptor: FlightDescriptor) -> Result<Response<FlightInfo>> {
         let asked = self.asked(caller, &descriptor)?;
-        let (schema, settings) = self.schema_of(caller, &asked).await?;
-        let mut response = Response::new(self.info(caller, descriptor, schema, asked)?);
+        let Announced { schema, settings, bytes } = self.announced(caller, &asked).await?;
+        let mut response = Response::new(self.info(caller, descriptor, schema, bytes, asked)?);
         if let Some(settings) = settings {
             self.hand_over(caller, &settings, response.metadata_mut())?;
         }
         Ok(response)
     }
 
-    /// One endpoint, here (`docs/decisions/0005-one-endpoint.md`), and no counts.
-    fn info(&self, caller: &Caller, descriptor: FlightDescriptor, schema: Bytes, asked: Asked) -> Result<FlightInfo> {
+    /// One endpoint, here (`docs/decisions/0005-one-endpoint.md`). How many rows there will be nobody knows before they are read.
+    fn info(&self, caller: &Caller, descriptor: FlightDescriptor, schema: Bytes, bytes: Option<u64>, asked: Asked) -> Result<FlightInfo> {
         let ticket = sealed::ticket(&self.door.identity, &caller.principal.name, asked.into_request())?;
         Ok(FlightInfo {
             schema,
             flight_descriptor: Some(descriptor),
             endpoint: vec![endpoint(ticket)],
             total_records: -1,
-            total_bytes: -1,
+            total_bytes: bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(-1),
             ordered: true,
             app_metadata: Bytes::new(),
         })
     }
 
-    /// The schema of what is asked for, and the settings after it where it changes them.
-    async fn schema_of(&self, caller: &Caller, asked: &Asked) -> Result<(Bytes, Option<BTreeMap<String, String>>)> {
+    async fn announced(&self, caller: &Caller, asked: &Asked) -> Result<Announced> {
         match asked {
-            Asked::Listing(listing, _) => Ok((schema_message(&metadata::schema(listing))?, None)),
+            Asked::Listing(listing, _) => {
+                Ok(Announced { schema: schema_message(&metadata::schema(listing))?, settings: None, bytes: None })
+            }
             Asked::Statement(statement) => {
                 let described = self.describe(caller, statement).await?;
                 let schema = described.schema.unwrap_or_else(|| Arc::new(Schema::empty()));
-                Ok((schema_message(&schema)?, described.settings))
+                Ok(Announced { schema: schema_message(&schema)?, settings: described.settings, bytes: described.bytes })
             }
         }
     }
@@ -177,7 +186,7 @@ impl Flight {
             let descriptor = FlightDescriptor::new_path(vec![table.schema.clone(), table.name.clone()]);
             let schema = schema_message(&super::columns::result_schema(columns))?;
             let asked = self.asked(caller, &descriptor)?;
-            self.info(caller, descriptor, schema, asked)
+            self.info(caller, descriptor, schema, None, asked)
         });
         flights.collect()
     }

@@ -1,7 +1,7 @@
 //! Statements: what they give, and the rows as they travel.
 //!
-//! GetFlightInfo and GetSchema describe only: nothing is read before DoGet, and no count of rows or bytes is given, because that would
-//! tell of rows which the reader may not see.
+//! GetFlightInfo and GetSchema describe only: nothing is read before DoGet, and no count of rows is given. How large the data is that a statement names is
+//! told only where its reader may see all of it, because it would tell of rows which the reader may not see.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,6 +50,8 @@ pub(super) struct Described {
     pub(super) schema: Option<SchemaRef>,
     /// The session's settings after a statement that changes them.
     pub(super) settings: Option<BTreeMap<String, String>>,
+    /// Bytes of the products' data that it names, where they may be told.
+    pub(super) bytes: Option<u64>,
 }
 
 /// The answer to DoGet.
@@ -92,13 +94,13 @@ impl Flight {
             Kind::Rows => {}
             kind => {
                 let settings = self.changed_by(caller, kind)?.ok_or_else(|| unsuitable(kind))?;
-                return Ok(Described { parameters: Vec::new(), schema: None, settings: Some(settings) });
+                return Ok(Described { parameters: Vec::new(), schema: None, settings: Some(settings), bytes: None });
             }
         }
         let types = prepared::decode(&statement.parameters)?.types();
         let description = self.door.gateway.describe(&session, &parsed, &types).await?;
         let schema = columns::result_schema(&description.schema);
-        Ok(Described { parameters: description.parameters, schema: Some(schema), settings: None })
+        Ok(Described { parameters: description.parameters, schema: Some(schema), settings: None, bytes: description.bytes })
     }
 
     /// Runs a statement: authorised now, whatever was described before.

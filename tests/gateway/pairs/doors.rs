@@ -40,7 +40,7 @@ pub enum Way {
 }
 
 /// All of them, the common ones more often.
-pub const WAYS: [Way; 22] = [
+pub const WAYS: [Way; 23] = [
     Way::Simple,
     Way::Simple,
     Way::Extended(0),
@@ -57,6 +57,7 @@ pub const WAYS: [Way; 22] = [
     Way::Explain("EXPLAIN"),
     Way::Explain("EXPLAIN VERBOSE"),
     Way::Explain("EXPLAIN ANALYZE"),
+    Way::Explain("EXPLAIN (COST)"),
     Way::Strict,
     Way::Flight,
     Way::Flight,

@@ -75,7 +75,7 @@ impl Pair {
         for format in data::FORMATS {
             let table = format!("hr.people_{format}");
             for sql in sql::DECISIVE.map(|sql| sql.replace("{T}", &table)) {
-                asked.extend([(Way::Simple, sql.clone()), (Way::Flight, sql)]);
+                asked.extend([(Way::Simple, sql.clone()), (Way::Explain("EXPLAIN (COST)"), sql.clone()), (Way::Flight, sql)]);
             }
             asked.push((Way::Explain("EXPLAIN ANALYZE"), format!("SELECT * FROM {table}")));
         }
