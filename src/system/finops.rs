@@ -5,27 +5,39 @@
 //! What they read of another domain's product with its rows filtered is rounded up (`metering::ledger`): bytes would weigh hidden rows.
 
 mod books;
+mod budgets;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use rusqlite::types::Value;
 
+pub(super) use self::budgets::{OVERRIDES, overrides};
 use super::Viewer;
 use crate::catalog::Snapshot;
-use crate::error::{Fault, Result};
+use crate::error::Result;
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, USAGE, Walk, column, fixed_table, maybe, paged_table, schema_of};
 use crate::metering::report::{By, Span, report};
-use crate::metering::{Journal, Month, Sheet, focus, units};
+use crate::metering::{Journal, Sheet, focus};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 8] = ["budgets", "entries", "focus", "monthly_costs", "queries", "statement_lines", "statements", "usage"];
+const NAMES: [&str; 9] = [
+    "budget_overrides",
+    "budgets",
+    "entries",
+    "focus",
+    "monthly_costs",
+    "queries",
+    "statement_lines",
+    "statements",
+    "usage",
+];
 
 /// The version of `finops.focus`.
 const FOCUS: focus::Version = focus::Version::V1_4;
@@ -76,8 +88,6 @@ const MONTHLY: &[Column] = &[
     maybe("currency", Kind::Text, "currency"),
 ];
 
-const SPENT: &[Column] = &[column("consumer_domain", Kind::Text, ""), column("spent", Kind::Cost, "")];
-
 /// The tables of this schema, sorted.
 pub fn names() -> &'static [&'static str] {
     &NAMES
@@ -89,7 +99,8 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "usage" => Some(schema_of(USAGE)),
         "queries" => Some(schema_of(QUERIES)),
         "monthly_costs" => Some(schema_of(MONTHLY)),
-        "budgets" => Some(budget_schema()),
+        "budgets" => Some(budgets::schema()),
+        "budget_overrides" => Some(schema_of(OVERRIDES)),
         "focus" => Some(focus::schema(FOCUS)),
         "entries" => Some(schema_of(books::ENTRIES)),
         "statements" => Some(schema_of(books::STATEMENTS)),
@@ -126,8 +137,9 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         }
         "budgets" => {
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
-            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &Month::of(journal.now()).to_string()))
+            fixed_table(budgets::schema(), move || budgets::budgets(&ledger, &snapshot, &whose, &journal))
         }
+        "budget_overrides" => overrides(journal, whose.either()),
         "entries" => books::entries(&ledger, whose.either()),
         "statements" => books::statements(ledger, whose.consumer()),
         "statement_lines" => books::lines(ledger, whose.either()),
@@ -166,7 +178,7 @@ impl Whose {
         }
     }
 
-    fn either(&self) -> (&'static str, Vec<Value>) {
+    pub(super) fn either(&self) -> (&'static str, Vec<Value>) {
         self.condition("consumer_domain = ?1 OR producer_domain = ?1")
     }
 
@@ -193,61 +205,6 @@ fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordB
     let list: Vec<&str> = MONTHLY.iter().map(|column| column.sql).collect();
     let sql = format!("SELECT {} FROM charges WHERE {condition} GROUP BY 1, 2, 3, 4, 5, currency ORDER BY 1, 2, 4, 5, 3", list.join(", "));
     ledger.all(MONTHLY, &sql, values)
-}
-
-fn budget_schema() -> SchemaRef {
-    let money = Kind::Cost.data_type();
-    Arc::new(Schema::new(vec![
-        Field::new("consumer_domain", DataType::Utf8, false),
-        Field::new("month", DataType::Utf8, false),
-        Field::new("budget", money.clone(), false),
-        Field::new("spent", money.clone(), false),
-        Field::new("remaining", money, false),
-        Field::new("percent", DataType::Decimal128(38, 2), true),
-        Field::new("action", DataType::Utf8, false),
-    ]))
-}
-
-/// Each domain's budget against what it has spent this month. Spending in another currency than the mesh's does not count.
-fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> Result<RecordBatch> {
-    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
-         WHERE month = ?1 AND currency = ?2 GROUP BY consumer_domain";
-    let values = [Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
-    let spent = spending(&ledger.all(SPENT, sql, &values)?);
-
-    let (mut domains, mut months, mut actions) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
-    let amount = || Decimal128Builder::new().with_data_type(Kind::Cost.data_type());
-    let (mut budget, mut used, mut remaining) = (amount(), amount(), amount());
-    let mut percent = Decimal128Builder::new().with_data_type(DataType::Decimal128(38, 2));
-    let own = snapshot.domains.values().filter(|domain| whose.includes(&domain.name));
-    for (domain, monthly) in own.filter_map(|domain| Some((domain, domain.budget.as_ref()?))) {
-        let spent = spent.iter().find(|(name, _)| name == domain.name.as_str()).map_or(0, |(_, units)| *units);
-        let granted = units(monthly.monthly);
-        domains.append_value(domain.name.as_str());
-        months.append_value(month);
-        budget.append_value(granted);
-        used.append_value(spent);
-        remaining.append_value(granted.saturating_sub(spent));
-        percent.append_option(spent.saturating_mul(10_000).checked_div(granted));
-        actions.append_value(if monthly.block { "block" } else { "warn" });
-    }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(domains.finish()),
-        Arc::new(months.finish()),
-        Arc::new(budget.finish()),
-        Arc::new(used.finish()),
-        Arc::new(remaining.finish()),
-        Arc::new(percent.finish()),
-        Arc::new(actions.finish()),
-    ];
-    RecordBatch::try_new(budget_schema(), columns).map_err(Fault::internal)
-}
-
-fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Decimal128Type;
-    let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
-    domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{DecisionRecord, Outcome, PriceList, Protocol, QueryStart, ReadKind};
+use crate::metering::{DecisionRecord, Month, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -79,6 +79,7 @@ async fn query_at(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]
         prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
+        limits: Vec::new(),
     };
     let query_id = start.query_id;
     let account = journal.begin(start).expect("begins");
@@ -191,9 +192,23 @@ async fn monthly_costs_add_up_to_the_usage() {
 }
 
 #[tokio::test]
+async fn a_budget_is_told_in_steps_where_its_usage_is_rounded_and_never_as_more_than_is_enforced() {
+    let world = world().await;
+    query_with(&world.journal, "marketing", &[("claims", "notes", 1)], &["region = $region"]).await;
+    let sql = "SELECT spent::numeric(10,4), remaining::numeric(10,4), percent FROM budgets";
+    // A byte more than 1.5 of 2: 1.5000000009.
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, "1.5000 0.5000 75.00");
+    query_with(&world.journal, "marketing", &[("claims", "notes", GIB / 20)], &["region = $region"]).await;
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, "1.5000 0.5000 75.00");
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), sql).await, "1.5500 0.4500 77.50");
+}
+
+#[tokio::test]
 async fn a_budget_is_shown_against_what_this_month_has_cost_to_the_domain_it_binds() {
     let world = world().await;
-    let want = "marketing 2026-11 2.000000000000000 1.500000000000000 0.500000000000000 75.00 block";
+    // At noon of the twentieth 39 of 60 half days have passed.
+    let want =
+        "marketing 2026-11 2.000000000000000 1.500000000000000 0.500000000000000 75.00 block 0.000000000000000 2.307692307692307 115.38";
     for who in [principal("m", "marketing", &[]), principal("c", "policy", &[READERS])] {
         assert_eq!(world.sql(&who, "SELECT * FROM budgets").await, want);
     }
