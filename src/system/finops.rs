@@ -6,6 +6,7 @@
 
 mod books;
 mod budgets;
+mod consumers;
 
 use std::sync::Arc;
 
@@ -27,15 +28,17 @@ use crate::metering::{Journal, Sheet, focus};
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 11] = [
     "budget_overrides",
     "budgets",
     "entries",
     "focus",
     "monthly_costs",
+    "product_usage",
     "queries",
     "statement_lines",
     "statements",
+    "top_consumers",
     "usage",
 ];
 
@@ -102,6 +105,8 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "budgets" => Some(budgets::schema()),
         "budget_overrides" => Some(schema_of(OVERRIDES)),
         "focus" => Some(focus::schema(FOCUS)),
+        "product_usage" => Some(schema_of(consumers::PRODUCTS)),
+        "top_consumers" => Some(schema_of(consumers::CONSUMERS)),
         "entries" => Some(schema_of(books::ENTRIES)),
         "statements" => Some(schema_of(books::STATEMENTS)),
         "statement_lines" => Some(schema_of(books::LINES)),
@@ -129,6 +134,14 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         "monthly_costs" => {
             let (condition, values) = whose.either();
             fixed_table(schema_of(MONTHLY), move || monthly(&ledger, condition, &values))
+        }
+        "product_usage" => {
+            let (condition, values) = whose.either();
+            fixed_table(schema_of(consumers::PRODUCTS), move || consumers::products(&ledger, condition, &values))
+        }
+        "top_consumers" => {
+            let (condition, values) = whose.either();
+            fixed_table(schema_of(consumers::CONSUMERS), move || consumers::consumers(&ledger, condition, &values))
         }
         "focus" => {
             let (condition, values) = whose.either();

@@ -192,6 +192,32 @@ async fn monthly_costs_add_up_to_the_usage() {
 }
 
 #[tokio::test]
+async fn producers_see_who_uses_what_and_consumers_their_own_part_of_it() {
+    let world = world().await;
+    query(&world.journal, "marketing", &[("claims", "fraud", GIB)]).await;
+    query_with(&world.journal, "marketing", &[("claims", "notes", 5)], &["region = $region"]).await;
+    closed(&world);
+    let top = "SELECT product, rank, consumer_domain, principal, application_name, purpose, queries, bytes_scanned FROM top_consumers
+        WHERE producer_domain = 'claims' ORDER BY 1, 3";
+    let used = "SELECT product, consumer_domains, principals, queries, bytes_scanned, cost::numeric(10,2) FROM product_usage
+        WHERE producer_domain = 'claims' ORDER BY 1";
+    let (finance, marketing) = ("finance someone notebook pricing", "marketing someone notebook pricing");
+    for who in [principal("k", "claims", &[]), principal("r", "policy", &[READERS])] {
+        let want = format!("fraud 1 {finance} 1 {0}\nfraud 1 {marketing} 2 {0}\nnotes 1 {marketing} 1 5", 2 * GIB);
+        assert_eq!(world.sql(&who, top).await, want);
+        // The correction takes off cost and is nobody's query.
+        assert_eq!(world.sql(&who, used).await, format!("fraud 2 2 3 {} 3.50\nnotes 1 1 1 5 0.00", 4 * GIB));
+    }
+    // What others read is not theirs to see, and what they read of filtered products is rounded up.
+    let own = principal("m", "marketing", &[]);
+    assert_eq!(world.sql(&own, top).await, format!("fraud 1 {marketing} 2 {}\nnotes 1 {marketing} 1 1048576", 2 * GIB));
+    assert_eq!(world.sql(&own, used).await, format!("fraud 1 1 2 {} 2.00\nnotes 1 1 1 1048576 0.00", 2 * GIB));
+    let sums = "SELECT (SELECT sum(cost) FROM product_usage) = (SELECT sum(cost) FROM monthly_costs)";
+    assert_eq!(world.sql(&principal("r", "policy", &[READERS]), sums).await, "true");
+    assert_eq!(world.sql(&principal("o", "other", &[]), "SELECT * FROM top_consumers").await, "");
+}
+
+#[tokio::test]
 async fn a_budget_is_told_in_steps_where_its_usage_is_rounded_and_never_as_more_than_is_enforced() {
     let world = world().await;
     query_with(&world.journal, "marketing", &[("claims", "notes", 1)], &["region = $region"]).await;
