@@ -10,7 +10,7 @@ use crate::metering::{Journal, Month};
 /// A forecast looks at no less than a day, or the first query of a month would be thirty.
 const SHORTEST: TimeDelta = TimeDelta::days(1);
 
-/// A consumer domain's budget of this month as this gateway holds it to it. Amounts are in units of [`Cost`](crate::metering::Cost).
+/// A consumer domain's budget of this month as this gateway holds it to it. Amounts are in units of [`Cost`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BudgetState {
     /// Of which month.
