@@ -202,5 +202,6 @@ fn start() -> Result<QueryStart> {
         prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
+        limits: Vec::new(),
     })
 }

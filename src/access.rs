@@ -328,7 +328,7 @@ fn steers(character: char) -> bool {
 }
 
 /// A text of a human, trimmed: one line, not empty, not too long.
-fn checked(key: &str, text: &str, longest: usize) -> Result<String> {
+pub(crate) fn checked(key: &str, text: &str, longest: usize) -> Result<String> {
     let text = text.trim();
     let invalid = |message: String| Err(Fault::new(ErrorKind::InvalidParameter, message));
     if text.is_empty() || text.chars().count() > longest {

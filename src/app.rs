@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PseudonymKeys};
 use crate::error::Fault;
 use crate::identity::{Identity, IdentityError, KeyError, load_or_make_key};
-use crate::metering::{Journal, Publisher, Publishing, Rhythm};
+use crate::metering::{Alerts, Journal, Overrides, Publisher, Publishing, Rhythm};
 use crate::ports::open_ledger;
 use crate::query::{Gateway, Parts};
 use crate::server::http::Watched;
@@ -42,6 +42,8 @@ pub struct App {
     door: Door,
     catalog: Catalog,
     journal: Journal,
+    overrides: Overrides,
+    alerts: Alerts,
     publisher: Option<Publisher>,
     listeners: Listeners,
     addresses: Addresses,
@@ -138,6 +140,8 @@ struct Opened {
     catalog: Catalog,
     identity: Identity,
     journal: Journal,
+    overrides: Overrides,
+    alerts: Alerts,
     access: Access,
     pseudonym_keys: PseudonymKeys,
     spill: PathBuf,
@@ -182,7 +186,16 @@ impl App {
             ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Ok(Self { door, catalog: opened.catalog, journal: opened.journal, publisher, listeners, addresses })
+        Ok(Self {
+            door,
+            catalog: opened.catalog,
+            journal: opened.journal,
+            overrides: opened.overrides,
+            alerts: opened.alerts,
+            publisher,
+            listeners,
+            addresses,
+        })
     }
 
     /// Where the doors are bound; a port 0 of the configuration is the one that was given.
@@ -197,10 +210,10 @@ impl App {
 
     /// Serves until `shutdown`, then drains. Everything that was read is in the journal when this answers.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { door, catalog, journal, publisher, listeners, .. } = self;
+        let Self { door, catalog, journal, overrides, alerts, publisher, listeners, .. } = self;
         let publishing = publisher.map(Publisher::start).transpose().map_err(|error| RunError::Publisher(error.to_string()))?;
-        let watching = watch(&door, &catalog);
-        let watched = Watched { journal: journal.clone(), catalog };
+        let watching = watch(&door, &catalog, alerts);
+        let watched = Watched { journal: journal.clone(), overrides, catalog };
         let mut doors = open_doors(&door, listeners, watched);
         let fallen = tokio::select! {
             biased;
@@ -234,6 +247,8 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     identity.trust(&config.jwt, move |domain| domains.current().domains.contains_key(domain))?;
     // The journal's lock makes this process the folder's only owner, so it comes before anything there is cleaned.
     let journal = Journal::open(&config.state, clock.clone()).map_err(|fault| state(explain(&fault)))?;
+    let overrides = Overrides::open(&config.state, &journal).map_err(|fault| state(explain(&fault)))?;
+    let alerts = Alerts::open(&config.state, &journal, config.alerts.clone()).map_err(|fault| state(explain(&fault)))?;
     let bounds = Bounds { pending: config.limits.access_requests, grant: config.limits.grant };
     let access = Access::open(&config.state, bounds, clock.clone()).map_err(|fault| state(explain(&fault)))?;
     let pseudonym_keys = match config.pseudonym_keys() {
@@ -242,7 +257,7 @@ fn open(config: &Config, clock: &Clock) -> Result<Opened, StartError> {
     };
     let spill = config.state.join("spill");
     emptied_folder(&spill).map_err(|error| state(error.to_string()))?;
-    Ok(Opened { catalog, identity, journal, access, pseudonym_keys, spill })
+    Ok(Opened { catalog, identity, journal, overrides, alerts, access, pseudonym_keys, spill })
 }
 
 /// The publisher of usage, where the configuration asks for one.
@@ -291,11 +306,12 @@ async fn listen(door: &'static str, address: SocketAddr) -> Result<(TcpListener,
 }
 
 /// Keeps catalog and users in step with their files, and running queries in step with both, until the gateway ends.
-fn watch(door: &Door, catalog: &Catalog) -> TaskTracker {
+fn watch(door: &Door, catalog: &Catalog, alerts: Alerts) -> TaskTracker {
     let watching = TaskTracker::new();
     let (catalog, identity, gateway) = (catalog.clone(), door.identity.clone(), Arc::clone(&door.gateway));
     let (access, stop_access) = (gateway.access().clone(), door.ending.clone());
     let (stop_catalog, stop_identity, stop_gateway) = (door.ending.clone(), door.ending.clone(), door.ending.clone());
+    watching.spawn(alerts.watch(catalog.clone(), door.ending.clone()));
     watching.spawn(async move { catalog.watch(stop_catalog).await });
     watching.spawn(async move { identity.watch(stop_identity).await });
     watching.spawn(async move { access.watch(stop_access).await });

@@ -5,6 +5,7 @@
 
 mod domain;
 mod folder;
+mod limits;
 mod live;
 mod load;
 mod location;
@@ -33,9 +34,10 @@ use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
+pub use limits::{Each, Per, ScanLimit};
 pub use live::{Catalog, CredentialCheck};
 pub use prices::{Price, Tier};
-pub(crate) use values::duration;
+pub(crate) use values::{amount, bytes, duration};
 
 /// The catalog at one moment. Immutable.
 #[derive(Debug)]
@@ -103,6 +105,8 @@ pub struct Mesh {
     pub billing: Billing,
     /// Prices, in the order of the file.
     pub prices: Vec<Arc<Price>>,
+    /// How many bytes may be scanned.
+    pub limits: Vec<Arc<ScanLimit>>,
     /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
     pub classifications: BTreeMap<String, ClassificationRule>,
     /// The pattern that column names of published products hold to.
@@ -210,8 +214,10 @@ pub enum Location {
 pub struct Budget {
     /// Amount a month, in the mesh's currency.
     pub monthly: Decimal,
-    /// Percentages at which to alert.
+    /// Percentages of what was spent at which to alert.
     pub alerts: Vec<u32>,
+    /// Percentages of what the month is going to cost at its run rate at which to alert.
+    pub forecast_alerts: Vec<u32>,
     /// Whether to refuse queries past it.
     pub block: bool,
 }

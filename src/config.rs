@@ -3,6 +3,7 @@
 //! Every key is declared once, in `keys`, with its default and its documentation; what is read, what `Limits::default()` says and
 //! `docs/config.md` all come from there. All mistakes of a file are reported at once.
 
+mod alerts;
 mod credentials;
 mod docs;
 mod document;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::catalog::{CredentialCheck, Location};
+use crate::metering::Webhook;
 
 pub use credentials::{CredentialKind, CredentialSettings, S3Settings, Setting, objection};
 pub use docs::markdown;
@@ -58,6 +60,8 @@ pub struct Config {
     pub statements: Statements,
     /// Where and how usage is published, if it is.
     pub publish: Option<Publish>,
+    /// Where alerts of budgets are sent to; `None` is nowhere but the log.
+    pub alerts: Option<Webhook>,
 }
 
 /// How much of a statement the audit keeps.
@@ -224,6 +228,7 @@ impl Config {
         let audit: keys::Audit = reader.section();
         let metering: keys::Metering = reader.section();
         let credentials = credentials::read(&mut reader);
+        let alerts = alerts::read(&mut reader, &metering, &credentials);
         let publish = publish::read(&mut reader, metering, &credentials);
         let server = Server {
             postgres: server.postgres,
@@ -246,6 +251,7 @@ impl Config {
             limits: limits.into(),
             statements: audit.statements,
             publish,
+            alerts,
         })
     }
 

@@ -18,6 +18,7 @@ pub mod metering;
 pub mod policy;
 pub mod ports;
 pub mod query;
+mod records;
 pub mod server;
 pub mod system;
 pub mod telemetry;

@@ -5,6 +5,7 @@
 //! figures is decided in `system`; when a query ends, and how, is decided in `query`.
 
 mod account;
+mod alerts;
 mod budget;
 mod close;
 mod correct;
@@ -12,6 +13,7 @@ pub(crate) mod focus;
 mod journal;
 pub(crate) mod ledger;
 mod month;
+mod overrides;
 mod price;
 mod publish;
 pub mod report;
@@ -20,19 +22,24 @@ mod sheet;
 pub mod statement;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Budget;
+use crate::catalog::{Budget, ScanLimit};
 use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
-pub(crate) use budget::units;
+pub use alerts::{Alerts, Webhook};
+pub use budget::Share;
+pub(crate) use budget::{BudgetState, Room, units};
 pub use close::{Closed, Terms, close};
 pub use correct::{Booked, Correction, correct};
 pub use journal::Journal;
 pub use month::Month;
+pub(crate) use overrides::FILE as OVERRIDES_FILE;
+pub use overrides::{Override, Overrides, Raised, Wish};
 pub use price::{COST_SCALE, Cost, PriceList, Quote};
 pub use publish::{Publisher, Publishing, Rhythm};
 pub use scan::{LimitReached, Meter, Noted, PortFault, ReadKind, Reading, Source, by_folder, metered_store};
@@ -122,6 +129,8 @@ pub struct QueryStart {
     pub max_scan_bytes: Option<u64>,
     /// What its domain may spend in a month.
     pub budget: Option<Budget>,
+    /// The limits that hold for its consumer domain.
+    pub limits: Vec<Arc<ScanLimit>>,
 }
 
 /// A decision, for `audit.decisions`.

@@ -413,6 +413,7 @@ impl Gateway {
             prices: PriceList::new(&mesh.currency, &mesh.prices, &asker.principal.domain, now.date_naive()),
             max_scan_bytes: limits.into_iter().flatten().min(),
             budget: domain.and_then(|d| d.budget.clone()),
+            limits: mesh.limits.iter().filter(|limit| limit.holds(&asker.principal.domain)).cloned().collect(),
         }
     }
 

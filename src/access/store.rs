@@ -3,8 +3,6 @@
 //! `requests` and `grants` say how things stand, `events` who did what, why and when; an event is never changed or deleted. The file is
 //! this process's alone: the journal beside it holds the state folder's lock.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,20 +12,22 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named
 use super::{AccessRequest, Grant, GrantId, RequestId, Status, Term};
 use crate::error::{ErrorKind, Fault, Result};
 use crate::id::{DomainName, PrincipalName, ProductId, ProductName};
+use crate::records::Kind;
 
 /// Its name within the state folder.
 pub(crate) const FILE: &str = "access.sqlite";
 
-/// Raised with every change of the tables. A file of another version is not opened.
-const VERSION: i64 = 1;
-/// Marks the file as ours (`file` and others show it): "MESA".
-const APPLICATION_ID: i64 = 0x4d45_5341;
 /// How many times the requests that may wait can be made in a day.
 const A_DAY: usize = 10;
 /// Requests that are listed at once.
 const PAGE: i64 = 1000;
 
-const TABLES: &str = "
+const KIND: Kind = Kind {
+    name: "access records",
+    // "MESA".
+    application_id: 0x4d45_5341,
+    version: 1,
+    tables: "
     CREATE TABLE requests (
         entry INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL,
         domain TEXT NOT NULL, product TEXT NOT NULL, purpose TEXT, reason TEXT NOT NULL, requested_at INTEGER NOT NULL,
@@ -53,7 +53,8 @@ const TABLES: &str = "
         reason, granted_by, granted_at, expires_at ON grants BEGIN SELECT RAISE(ABORT, 'a grant is not changed'); END;
     CREATE TRIGGER events_stay BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
     CREATE TRIGGER events_are_kept BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'the audit is not changed'); END;
-";
+",
+};
 
 const REQUEST: &str = "SELECT request_id, principal, consumer_domain, domain, product, purpose, reason, requested_at, until, lasts, status,
     decided_by, decided_at, decision_reason FROM requests";
@@ -72,23 +73,12 @@ pub(super) struct Store(Connection);
 impl Store {
     /// Opens and checks the file in `folder`, or makes it.
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let mut connection = connect(&folder.join(FILE)).map_err(|error| unusable("the access records cannot be opened", error))?;
-        check(&connection)?;
-        make_tables(&mut connection).map_err(|error| unusable("the access records cannot be written", error))?;
-        Ok(Self(connection))
+        KIND.open(&folder.join(FILE)).map(Self)
     }
 
     /// Writes in one transaction, which is on disk when this answers.
     fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T>>) -> Result<T> {
-        let run = || {
-            let transaction = self.0.transaction()?;
-            let answer = work(&transaction)?;
-            if answer.is_ok() {
-                transaction.commit()?;
-            }
-            Ok(answer)
-        };
-        run().map_err(|error| unusable("the access records cannot be written", error))?
+        KIND.write(&mut self.0, work)
     }
 
     pub(super) fn ask(&mut self, request: &AccessRequest, most: usize) -> Result<()> {
@@ -400,48 +390,6 @@ fn time(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    // For the gateway's own user: SQLite gives its other files the mode of this one.
-    let made = File::options().create(true).append(true).mode(0o600).open(path);
-    made.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    Ok(connection)
-}
-
-/// Refuses a file that is damaged or not ours. A new one is empty and passes.
-fn check(connection: &Connection) -> Result<()> {
-    let damaged = |error| unusable("the access records are damaged", error);
-    let finding: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(damaged)?;
-    if finding != "ok" {
-        return Err(Fault::new(ErrorKind::Storage, "the access records are damaged").with_source(finding));
-    }
-    let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0)).map_err(damaged);
-    match (number("application_id")?, number("user_version")?) {
-        (0, 0) | (APPLICATION_ID, VERSION) => Ok(()),
-        (APPLICATION_ID, _) => Err(Fault::new(ErrorKind::Storage, "the access records were written by another version of meshgate")),
-        _ => Err(Fault::new(ErrorKind::Storage, "the access records' file belongs to another program")),
-    }
-}
-
-fn make_tables(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
-        transaction.execute_batch(TABLES)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-    }
-    transaction.commit()
-}
-
-fn unusable(message: &str, error: rusqlite::Error) -> Fault {
-    Fault::new(ErrorKind::Storage, message).with_hint("Ask the gateway's operator to look at the state folder.").with_source(error)
-}
-
 fn cannot_read(error: rusqlite::Error) -> Fault {
-    unusable("the access records cannot be read", error)
+    KIND.cannot_read(error)
 }

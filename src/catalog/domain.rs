@@ -97,21 +97,26 @@ fn storage(list: Value<'_>, places: Places<'_>, report: &mut Report) -> Vec<Stor
 }
 
 fn budget(value: Value<'_>, report: &mut Report) -> Option<Budget> {
-    let fields = value.fields(&["monthly", "alerts", "action"], report)?;
+    let fields = value.fields(&["monthly", "alerts", "forecastAlerts", "action"], report)?;
     let monthly = fields.require("monthly", report).and_then(|value| value.parsed(values::amount, report));
-    let mut alerts: Vec<u32> = match fields.get("alerts") {
-        Some(list) => list
-            .items(report)
-            .into_iter()
-            .flatten()
-            .filter_map(|item| item.number("whole percentages from 1 to 1000", |n| (1..=1000).contains(n), report))
-            .collect(),
-        None => vec![50, 80, 100],
-    };
-    alerts.sort_unstable();
-    alerts.dedup();
+    let alerts = percentages(fields.get("alerts"), &[50, 80, 100], report);
+    let forecast_alerts = percentages(fields.get("forecastAlerts"), &[100], report);
     let block = fields.get("action").map_or(Some(false), |value| value.word(&[("warn", false), ("block", true)], report));
-    Some(Budget { monthly: monthly?, alerts, block: block? })
+    Some(Budget { monthly: monthly?, alerts, forecast_alerts, block: block? })
+}
+
+/// Whole percentages, least first.
+fn percentages(list: Option<Value<'_>>, otherwise: &[u32], report: &mut Report) -> Vec<u32> {
+    let Some(list) = list else { return otherwise.to_vec() };
+    let mut percentages: Vec<u32> = list
+        .items(report)
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item.number("whole percentages from 1 to 1000", |n| (1..=1000).contains(n), report))
+        .collect();
+    percentages.sort_unstable();
+    percentages.dedup();
+    percentages
 }
 
 fn limits(value: Value<'_>, report: &mut Report) -> DomainLimits {

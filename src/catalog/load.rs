@@ -257,6 +257,7 @@ impl Build<'_> {
         let rego = self.rego(tree, memory);
         super::names::check(&products, &mut self.problems);
         super::prices::check(&mesh.prices, &products, &mut self.problems);
+        super::limits::check(&mesh.limits, &products, &mut self.problems);
         self.problems.sort_by(|a, b| (&a.origin, &a.message).cmp(&(&b.origin, &b.message)));
         let revision = self.revision(tree);
         let Self { version, environments, domains, problems, .. } = self;

@@ -1,4 +1,4 @@
-//! `mesh.yaml`: the rules and prices that hold for everybody.
+//! `mesh.yaml`: the rules, prices and limits that hold for everybody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::policy::Mask;
 
 use super::read::{Fields, Report, Value, envelope};
 use super::yaml::Node;
-use super::{Billing, ClassificationRule, ColumnType, Mesh, RequiredColumn, prices, values};
+use super::{Billing, ClassificationRule, ColumnType, Mesh, RequiredColumn, limits, prices, values};
 
 const BILLING: [(&str, Billing); 2] = [("showback", Billing::Showback), ("chargeback", Billing::Chargeback)];
 
@@ -14,13 +14,14 @@ const BILLING: [(&str, Billing); 2] = [("showback", Billing::Showback), ("charge
 pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
     let (metadata, spec) = envelope(root, "Mesh", report)?;
     let name = metadata.fields(&["name"], report).and_then(|fields| fields.require("name", report)?.filled(report)).map(str::to_owned);
-    let known = ["currency", "billing", "prices", "classifications", "naming", "requiredColumns", "regions"];
+    let known = ["currency", "billing", "prices", "limits", "classifications", "naming", "requiredColumns", "regions"];
     let spec = spec.fields(&known, report)?;
     let mesh = Mesh {
         name: name.unwrap_or_default(),
         currency: currency(&spec, report),
         billing: spec.get("billing").and_then(|value| value.word(&BILLING, report)).unwrap_or_default(),
         prices: spec.get("prices").map(|value| prices::read(value, report)).unwrap_or_default(),
+        limits: spec.get("limits").map(|value| limits::read(value, report)).unwrap_or_default(),
         classifications: spec.get("classifications").map(|value| classifications(value, report)).unwrap_or_default(),
         column_pattern: spec.get("naming").and_then(|value| naming(value, report)),
         required_columns: spec.get("requiredColumns").map(|value| required_columns(value, report)).unwrap_or_default(),

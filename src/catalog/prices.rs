@@ -170,8 +170,8 @@ fn price(item: Value<'_>, report: &mut Report) -> Option<Price> {
     })
 }
 
-/// Names that a price is for. None at all would mean all, so an empty list is a mistake.
-fn names<T>(list: Option<Value<'_>>, parse: impl Fn(&str) -> Result<T, String>, report: &mut Report) -> Vec<T> {
+/// Names that a price or a limit is for. None at all would mean all, so an empty list is a mistake.
+pub(super) fn names<T>(list: Option<Value<'_>>, parse: impl Fn(&str) -> Result<T, String>, report: &mut Report) -> Vec<T> {
     let Some(list) = list else { return Vec::new() };
     let mut names = Vec::new();
     let mut empty = true;
@@ -180,12 +180,12 @@ fn names<T>(list: Option<Value<'_>>, parse: impl Fn(&str) -> Result<T, String>, 
         names.extend(item.parsed(&parse, report));
     }
     if empty {
-        report.error(list.at(), "the list is empty: leave it out where the price is for all");
+        report.error(list.at(), "the list is empty: leave it out where all are meant");
     }
     names
 }
 
-fn product(text: &str) -> Result<ProductId, String> {
+pub(super) fn product(text: &str) -> Result<ProductId, String> {
     let wrong = || format!("`{}` is not a product: write it as domain.product", super::read::clip(text));
     let (domain, product) = text.split_once('.').ok_or_else(wrong)?;
     Ok(ProductId { domain: DomainName::new(domain).map_err(|_| wrong())?, product: ProductName::new(product).map_err(|_| wrong())? })
@@ -210,13 +210,18 @@ fn tiers(list: Value<'_>, free: u64, report: &mut Report) -> Vec<Tier> {
 /// Tells of prices for products that there are not: a name that is misspelt would be charged at another price, and nobody would notice.
 pub(super) fn check(prices: &[Arc<Price>], products: &BTreeMap<ProductId, Product>, problems: &mut Vec<Problem>) {
     for price in prices {
-        for product in price.products.iter().filter(|product| !products.contains_key(*product)) {
-            problems.push(Problem {
-                origin: Origin { file: "mesh.yaml".to_owned(), line: 0, column: 0 },
-                severity: Severity::Warning,
-                product: None,
-                message: format!("the price `{}` is for `{product}`, and there is no such product", price.id),
-            });
-        }
+        unknown_products(&format!("the price `{}`", price.id), &price.products, products, problems);
+    }
+}
+
+/// Warns of names that are no product's.
+pub(super) fn unknown_products(whose: &str, named: &[ProductId], products: &BTreeMap<ProductId, Product>, problems: &mut Vec<Problem>) {
+    for product in named.iter().filter(|product| !products.contains_key(*product)) {
+        problems.push(Problem {
+            origin: Origin { file: "mesh.yaml".to_owned(), line: 0, column: 0 },
+            severity: Severity::Warning,
+            product: None,
+            message: format!("{whose} is for `{product}`, and there is no such product"),
+        });
     }
 }

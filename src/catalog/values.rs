@@ -67,7 +67,7 @@ fn whole(digits: &str) -> Option<u64> {
 }
 
 /// `1B`, `10MB`, `1TiB`: bytes, with decimal or binary units.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const UNITS: [(&str, u64); 11] = [
         ("B", 1),
         ("kB", 1_000),
@@ -89,7 +89,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// An amount of money: exact, not negative, with at most ten decimals.
-pub(super) fn amount(text: &str) -> Result<Decimal, String> {
+pub(crate) fn amount(text: &str) -> Result<Decimal, String> {
     let shape = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let parsed = shape.then(|| Decimal::from_str_exact(text).ok()).flatten().filter(|d| d.scale() <= 10);
     parsed.ok_or_else(|| format!("`{}` is not an amount: write a decimal, as \"5.00\"", super::read::clip(text)))

@@ -27,7 +27,7 @@ pub enum CredentialKind {
     Azure,
     /// A Google Cloud Storage bucket. Kept for the remote stores of a later version.
     Gcs,
-    /// A key of the gateway's own, such as that of the pseudonyms.
+    /// A key of the gateway's own, such as that of the pseudonyms, or of what it signs.
     Key,
 }
 
@@ -174,6 +174,14 @@ impl CredentialSettings {
             _ => BTreeSet::new(),
         };
         Some(PseudonymKeys::new(current, self.key("previous"), rotated))
+    }
+
+    /// The secret of a `key`, as it is.
+    pub(super) fn secret(&self) -> Option<&SecretString> {
+        match (self.kind, self.settings.get("secret")) {
+            (CredentialKind::Key, Some(Setting::Secret(secret))) => Some(secret),
+            _ => None,
+        }
     }
 
     /// What it opens, where that is S3.

@@ -145,5 +145,9 @@ sections! {
         publish_every: Time<1, { DAY }> = "60s";
         /// How long usage that is published stays in the journal too; for good where this is not set. The finance tables show it either way.
         keep: Maybe<Time<{ 62 * DAY }, { 3650 * DAY }>> = none;
+        /// Where alerts of budgets are sent to, `https://…`; see `docs/finops.md`. Without it they are in the log.
+        alerts_url: Maybe<Text> = none;
+        /// The credential that alerts are signed with, of type `key`: one of `[credentials]`.
+        alerts_credentials: Maybe<Text> = none;
     }
 }

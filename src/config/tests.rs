@@ -97,6 +97,23 @@ fn usage_is_published_to_a_folder_or_to_a_bucket_with_its_credential() {
 }
 
 #[test]
+fn alerts_are_sent_over_tls_and_signed_with_a_key_that_no_message_shows() {
+    assert!(parse("").unwrap().alerts.is_none());
+    let credential = "[credentials.a]\ntype = \"key\"\nsecret = { env = \"KEY\" }\n";
+    let sound = format!("{credential}[metering]\nalerts_url = \"https://alerts.example/path\"\nalerts_credentials = \"a\"");
+    assert_eq!(format!("{:?}", parse(&sound).unwrap().alerts), "Some(Webhook)");
+    for (text, why) in [
+        ("alerts_url = \"https://alerts.example/\"", "`alerts_url` needs `alerts_credentials`"),
+        ("alerts_credentials = \"a\"", "`alerts_credentials` goes with `alerts_url`"),
+        ("alerts_url = \"https://alerts.example/\"\nalerts_credentials = \"b\"", "there is no credential `b` of the type `key`"),
+        ("alerts_url = \"http://alerts.example/\"\nalerts_credentials = \"a\"", "a webhook is told over https"),
+    ] {
+        let problems = parse(&format!("{credential}[metering]\n{text}")).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].contains(why), "{text}: {problems:?}");
+    }
+}
+
+#[test]
 fn all_mistakes_are_told_at_once_with_their_places() {
     let problems = parse(
         "[server]\npostgress = \"127.0.0.1:1\"\nhttp = \"localhost:1\"\nflight = \"10.0.0.1:1\"\n[limit]\n[limits]\nmemory = \"175%\"\nconnections = 0\ngrace = 5\n\

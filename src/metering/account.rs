@@ -140,7 +140,7 @@ pub(super) struct QueryState {
     begun: Instant,
     returned: AtomicU64,
     allowance: Allowance,
-    spending: Option<Arc<Spending>>,
+    spending: Option<Spending>,
     ports: Mutex<Vec<PortUsage>>,
     phase: Mutex<Phase>,
     link: Arc<Link>,
@@ -151,7 +151,7 @@ impl QueryState {
         let allowance = Allowance::new(start.max_scan_bytes);
         let (ports, phase, begun) = (Mutex::default(), Mutex::default(), Instant::now());
         let number = link.next_number();
-        let spending = link.purses().open(&start).map(Arc::new);
+        let spending = Spending::open(link.purses(), &start);
         let state = Arc::new(Self { number, start, begun, returned: AtomicU64::new(0), allowance, spending, ports, phase, link });
         state.link.enter(number, &state);
         state
@@ -162,7 +162,7 @@ impl QueryState {
     }
 
     pub(super) fn spending(&self) -> Option<&Spending> {
-        self.spending.as_deref()
+        self.spending.as_ref()
     }
 
     pub(super) fn ask_for_progress(&self) {
@@ -207,7 +207,8 @@ impl QueryState {
         }
         let readings = self.readings();
         let (settlement, waiter) = self.settlement(std::mem::take(&mut *phase), &readings);
-        self.link.settle(settlement, self.held(), waiter);
+        let held = self.held_for(&settlement);
+        self.link.settle(settlement, held, waiter);
         *phase = Phase::Sealed(readings);
     }
 
@@ -221,9 +222,14 @@ impl QueryState {
         Some(self.record(end, &self.readings()))
     }
 
-    /// What it holds of the domain's purse: the journal exchanges it for what it is charged.
-    fn held(&self) -> Option<Held> {
-        self.spending.as_ref().map(Spending::held)
+    /// What it holds of all purses: the journal exchanges it for what it is charged.
+    fn held(&self) -> Held {
+        self.spending.as_ref().map(Spending::held).unwrap_or_default()
+    }
+
+    /// The same while something may still read.
+    fn held_for(&self, settlement: &Settlement) -> Held {
+        self.spending.as_ref().map(|spending| spending.held_for(&settlement.scanned())).unwrap_or_default()
     }
 
     fn end_as(&self, outcome: Outcome) -> End {

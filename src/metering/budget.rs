@@ -1,138 +1,118 @@
-//! Monthly budgets of consumer domains, held to while queries run.
+//! Budgets and limits, held to while queries run.
 //!
-//! Each domain has a purse a month: what its settled queries cost, and what running ones hold for the bytes that they were allowed to read.
-//! A read is allowed only where both and its own price fit the budget, so queries that run at once cannot pass it together. What a query
-//! holds is the most that it could be charged if it ended now, rounding and minimum included: an allowance or a cheaper tier of the month's
-//! volume is counted once the journal has it. Then what is held is exchanged for the true cost.
+//! Each budget (a consumer domain's money of a month) and each number of bytes that a limit counts (of a principal, a domain, a product, in a
+//! day or a month) has a purse: what settled queries took from it, and what running ones hold for the bytes that they were allowed to read. A read
+//! is allowed only where it fits every purse that it is taken from. All purses are behind one lock, and a read takes from all of its purses or from
+//! none, so queries that run at once cannot pass any of them together, not by a byte.
 //!
-//! The purses begin with what the ledger has, and from then on follow the settlements of this gateway.
+//! Of money a query holds the most that it could be charged if it ended now, rounding and minimum included: an allowance or a cheaper tier of the
+//! month's volume is counted once the journal has it. Then what is held is exchanged for the true cost.
+//!
+//! The purses begin with what the ledger has, and from then on follow the settlements of this gateway, whether anything is limited or not: so a
+//! budget or a limit that is new counts what was before it.
 
-use std::collections::{BTreeMap, HashMap};
+mod purse;
+mod state;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::price::{COST_SCALE, Cost, Rules};
 use super::scan::LimitReached;
-use super::{Budget, Month, PriceList, QueryStart};
-use crate::id::{DomainName, ProductId};
+use super::{Budget, Journal, Month, PriceList, QueryStart};
+use crate::catalog::{Each, Per, ScanLimit};
+use crate::id::{DomainName, PrincipalName, ProductId};
 
-/// Whose purse, of which month, in which currency.
-pub(super) type Whose = (DomainName, Month, String);
+pub use purse::Share;
+pub(super) use purse::{Held, Period, Purses, Whose};
+use purse::{Subject, Want};
+pub(crate) use state::BudgetState;
 
-/// All purses.
-#[derive(Debug, Default)]
-pub(super) struct Purses(Mutex<HashMap<Whose, Arc<Purse>>>);
-
-/// What a domain has spent and promised in a month.
-#[derive(Debug, Default)]
-struct Purse(Mutex<Money>);
-
-/// In units of [`Cost`].
-#[derive(Debug, Default)]
-struct Money {
-    spent: i128,
-    held: i128,
-}
-
-impl Purses {
-    /// Purses with what was spent before.
-    pub(super) fn new(spent: impl IntoIterator<Item = (Whose, Cost)>) -> Self {
-        let purse = |cost: Cost| Arc::new(Purse(Mutex::new(Money { spent: cost.units(), held: 0 })));
-        Self(Mutex::new(spent.into_iter().map(|(whose, cost)| (whose, purse(cost))).collect()))
-    }
-
-    /// What a query of a domain with a budget may spend; `None` where there is none, or nothing costs anything.
-    pub(super) fn open(&self, start: &QueryStart) -> Option<Spending> {
-        let budget = start.budget.clone().filter(|_| !start.prices.is_empty())?;
-        let month = Month::of(start.started_at);
-        let whose = (start.consumer_domain.clone(), month, start.prices.currency().to_owned());
-        Some(Spending {
-            purse: self.purse(&whose),
-            whose,
-            limit: units(budget.monthly),
-            budget,
-            prices: start.prices.clone(),
-            reads: Mutex::default(),
-        })
-    }
-
-    fn purse(&self, whose: &Whose) -> Arc<Purse> {
-        let mut purses = self.0.lock();
-        // Queries of the month before may still run at its turn; what is older is history.
-        purses.retain(|(_, known, _), _| (whose.1.first_day() - known.first_day()).num_days() <= 62);
-        Arc::clone(purses.entry(whose.clone()).or_default())
-    }
-
-    /// Exchanges what a query held for what it was charged in a month, which is a later one than its own where that was closed, and tells of
-    /// the thresholds that this passed.
-    pub(super) fn exchange(&self, held: Held, charged: Cost, month: Month) {
-        let Held { spending, amount } = held;
-        let (domain, own, currency) = &spending.whose;
-        if *own != month {
-            spending.purse.0.lock().held -= amount;
-            let later = self.purse(&(domain.clone(), month, currency.clone()));
-            spending.alert(month, later.pay(charged));
-            return;
-        }
-        let paid = {
-            let mut money = spending.purse.0.lock();
-            money.held -= amount;
-            money.pay(charged)
-        };
-        spending.alert(month, paid);
-    }
-}
-
-/// What one query holds of its domain's purse.
+/// What one query holds.
 #[derive(Debug)]
 pub(super) struct Spending {
-    purse: Arc<Purse>,
-    whose: Whose,
-    budget: Budget,
-    limit: i128,
+    purses: Arc<Purses>,
+    principal: PrincipalName,
+    consumer: DomainName,
+    began: DateTime<Utc>,
+    budget: Option<Budget>,
+    limits: Vec<Arc<ScanLimit>>,
     prices: PriceList,
     reads: Mutex<BTreeMap<ProductId, Read>>,
 }
 
-/// What a query was allowed to read of a product, and what that costs at most.
+/// What a query was allowed to read of a product, and what that is taken from.
 #[derive(Debug)]
 struct Read {
     bytes: u64,
     rules: Rules,
     per_tib: Decimal,
+    sources: Vec<Source>,
 }
+
+/// A purse that reads of a product are taken from.
+#[derive(Debug)]
+struct Source {
+    whose: Whose,
+    /// The limits that count its bytes; without any it is the budget, which counts money.
+    limits: Vec<Arc<ScanLimit>>,
+}
+
+/// What comes after a settlement is charged without rounding and minimum.
+const LATE: Rules = Rules { round_to: 1, minimum: 0 };
 
 impl Read {
     fn cost(&self, bytes: u64) -> i128 {
         Cost::of(self.rules.charged(bytes), self.per_tib).units()
     }
-}
 
-/// What a query held when it ended, until the journal has what it is charged.
-#[derive(Debug)]
-pub(super) struct Held {
-    spending: Arc<Spending>,
-    amount: i128,
+    /// Holds `after` bytes under `rules` from now on: what each purse then holds less.
+    fn shrink(&mut self, after: u64, rules: Rules) -> Vec<(Whose, i128)> {
+        let (before, bytes) = (self.cost(self.bytes), i128::from(self.bytes) - i128::from(after));
+        (self.bytes, self.rules) = (after, rules);
+        let money = before - self.cost(after);
+        self.sources.iter().map(|source| (source.whose.clone(), if source.limits.is_empty() { money } else { bytes })).collect()
+    }
 }
 
 impl Spending {
-    /// Takes the price of `bytes` more of a product, before they are read.
-    pub(super) fn take(&self, product: &ProductId, bytes: u64) -> Result<(), LimitReached> {
+    /// What a query may spend and scan; `None` where nothing holds it.
+    pub(super) fn open(purses: &Arc<Purses>, start: &QueryStart) -> Option<Self> {
+        purses.tidy(start.started_at.date_naive());
+        let budget = start.budget.clone().filter(|_| !start.prices.is_empty());
+        (budget.is_some() || !start.limits.is_empty()).then(|| Self {
+            purses: Arc::clone(purses),
+            principal: start.principal.clone(),
+            consumer: start.consumer_domain.clone(),
+            began: start.started_at,
+            budget,
+            limits: start.limits.clone(),
+            prices: start.prices.clone(),
+            reads: Mutex::default(),
+        })
+    }
+
+    /// Takes `added` bytes of a product from all that holds them, before they are read.
+    pub(super) fn take(&self, product: &ProductId, added: u64) -> Result<(), LimitReached> {
         let mut reads = self.reads.lock();
-        let Some(price) = self.prices.price_of(product) else { return Ok(()) };
-        let read = reads.entry(product.clone()).or_insert_with(|| Read {
-            bytes: 0,
-            rules: Rules { round_to: price.round_to, minimum: price.minimum_per_query },
-            per_tib: price.highest(),
-        });
-        let after = read.bytes.saturating_add(bytes);
+        let all = reads.values().fold(added, |sum, read| sum.saturating_add(read.bytes));
+        let read = reads.entry(product.clone()).or_insert_with(|| self.first(product));
+        let after = read.bytes.saturating_add(added);
+        self.within_query(product, all, after)?;
         let more = read.cost(after) - read.cost(read.bytes);
-        self.purse.hold(more, self.budget.block.then_some(self.limit)).map_err(|Exhausted| {
-            let (domain, month, currency) = self.whose.clone();
-            LimitReached::Budget { domain, month, monthly: self.budget.monthly, currency }
-        })?;
+        let want = |source: &Source| {
+            let (amount, ceiling) = match self.strictest(source, product) {
+                Some((_, bytes)) => (i128::from(added), Some(i128::from(bytes))),
+                None => (more, self.ceiling()),
+            };
+            Want { whose: source.whose.clone(), amount, ceiling }
+        };
+        let wants: Vec<Want> = read.sources.iter().map(want).collect();
+        self.purses.hold(&wants).map_err(|refused| self.refusal(read.sources.get(refused.at), product, refused.used))?;
         read.bytes = after;
         Ok(())
     }
@@ -141,62 +121,126 @@ impl Spending {
     pub(super) fn give_back(&self, product: &ProductId, bytes: u64) {
         let mut reads = self.reads.lock();
         if let Some(read) = reads.get_mut(product) {
-            let after = read.bytes.saturating_sub(bytes);
-            self.purse.0.lock().held -= read.cost(read.bytes) - read.cost(after);
-            read.bytes = after;
+            let (after, rules) = (read.bytes.saturating_sub(bytes), read.rules);
+            self.purses.release(read.shrink(after, rules));
         }
     }
 
-    /// What it holds, for whoever writes what it is charged.
-    pub(super) fn held(self: &Arc<Self>) -> Held {
-        let amount = std::mem::take(&mut *self.reads.lock()).values().map(|read| read.cost(read.bytes)).sum();
-        Held { spending: Arc::clone(self), amount }
+    /// What it holds for what it has `read`, for whoever writes what it is charged. What is under way stays held.
+    pub(super) fn held_for(&self, read: &BTreeMap<ProductId, u64>) -> Held {
+        let mut reads = self.reads.lock();
+        let settled = |(product, held): (&ProductId, &mut Read)| {
+            held.shrink(held.bytes.saturating_sub(read.get(product).copied().unwrap_or_default()), LATE)
+        };
+        Held(reads.iter_mut().flat_map(settled).collect())
     }
 
-    fn alert(&self, month: Month, (before, after): (i128, i128)) {
-        for percent in &self.budget.alerts {
-            let threshold = self.limit / 100 * i128::from(*percent);
-            if before < threshold && after >= threshold {
-                let (domain, _, currency) = &self.whose;
-                tracing::warn!(
-                    %domain,
-                    %month,
-                    percent,
-                    spent = %Cost::from_units(after).decimal(),
-                    budget = %self.budget.monthly,
-                    currency,
-                    "a domain has spent a share of its monthly budget"
-                );
+    /// All that it holds.
+    pub(super) fn held(&self) -> Held {
+        Held(self.reads.lock().values_mut().flat_map(|read| read.shrink(0, LATE)).collect())
+    }
+
+    /// What the reads of a product are taken from.
+    fn first(&self, product: &ProductId) -> Read {
+        let price = self.prices.price_of(product);
+        let month = Month::of(self.began);
+        let mut sources = Vec::new();
+        if self.budget.is_some() && price.is_some() {
+            let whose = Whose::Budget(self.consumer.clone(), month, self.prices.currency().to_owned());
+            sources.push(Source { whose, limits: Vec::new() });
+        }
+        for limit in self.limits.iter().filter(|limit| limit.covers(product)) {
+            let Some(period) = Period::of(limit.per, self.began) else { continue };
+            let whose = Whose::Scanned(Subject::of(limit.each, &self.principal, &self.consumer, product), period);
+            match sources.iter_mut().find(|source| source.whose == whose) {
+                Some(source) => source.limits.push(Arc::clone(limit)),
+                None => sources.push(Source { whose, limits: vec![Arc::clone(limit)] }),
             }
         }
-    }
-}
-
-impl Money {
-    /// What was spent before and after a charge.
-    fn pay(&mut self, charged: Cost) -> (i128, i128) {
-        let before = self.spent;
-        self.spent = before.saturating_add(charged.units());
-        (before, self.spent)
-    }
-}
-
-/// Nothing is left for the read.
-struct Exhausted;
-
-impl Purse {
-    fn pay(&self, charged: Cost) -> (i128, i128) {
-        self.0.lock().pay(charged)
-    }
-
-    fn hold(&self, more: i128, limit: Option<i128>) -> Result<(), Exhausted> {
-        let mut money = self.0.lock();
-        let sum = money.spent.saturating_add(money.held).saturating_add(more);
-        if more > 0 && limit.is_some_and(|limit| sum > limit) {
-            return Err(Exhausted);
+        Read {
+            bytes: 0,
+            rules: price.map_or(LATE, |price| Rules { round_to: price.round_to, minimum: price.minimum_per_query }),
+            per_tib: price.map_or(Decimal::ZERO, crate::catalog::Price::highest),
+            sources,
         }
-        money.held = money.held.saturating_add(more);
-        Ok(())
+    }
+
+    /// The limits of one query need no purse: nobody else takes from them.
+    fn within_query(&self, product: &ProductId, all: u64, of_product: u64) -> Result<(), LimitReached> {
+        let passed = |limit: &&Arc<ScanLimit>| {
+            let bytes = if limit.each.is_of_product() { of_product } else { all };
+            limit.per == Per::Query && limit.covers(product) && bytes > self.allowed(limit, product)
+        };
+        match self.limits.iter().find(passed) {
+            Some(limit) => {
+                Err(LimitReached::Limit { limit: Arc::clone(limit), bytes: self.allowed(limit, product), used: None, until: None })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes that a limit allows, with what it was raised by.
+    fn allowed(&self, limit: &ScanLimit, product: &ProductId) -> u64 {
+        limit.bytes.saturating_add(self.purses.raised_limit(&limit.id, &self.consumer, product, Month::of(self.began)))
+    }
+
+    /// The limit of a purse that leaves least, and the bytes that it allows.
+    fn strictest<'s>(&self, source: &'s Source, product: &ProductId) -> Option<(&'s Arc<ScanLimit>, u64)> {
+        source.limits.iter().map(|limit| (limit, self.allowed(limit, product))).min_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// The budget with what it was raised by.
+    fn monthly(&self) -> Cost {
+        let raised = self.purses.raised_budget(&self.consumer, Month::of(self.began), self.prices.currency());
+        let monthly = self.budget.as_ref().map_or(0, |budget| units(budget.monthly));
+        Cost::from_units(monthly.saturating_add(raised))
+    }
+
+    /// What may be spent, where the budget blocks.
+    fn ceiling(&self) -> Option<i128> {
+        self.budget.as_ref().filter(|budget| budget.block).map(|_| self.monthly().units())
+    }
+
+    fn refusal(&self, source: Option<&Source>, product: &ProductId, used: i128) -> LimitReached {
+        if let Some(Source { whose: Whose::Scanned(_, period), .. }) = source
+            && let Some((limit, bytes)) = source.and_then(|source| self.strictest(source, product))
+        {
+            // What others read is not told.
+            let used = (limit.each != Each::Product).then(|| Share::of(used, i128::from(bytes)));
+            return LimitReached::Limit { limit: Arc::clone(limit), bytes, used, until: Some(period.end()) };
+        }
+        let monthly = self.monthly();
+        LimitReached::Budget {
+            domain: self.consumer.clone(),
+            month: Month::of(self.began),
+            monthly: monthly.decimal(),
+            currency: self.prices.currency().to_owned(),
+            used: Share::of(used, monthly.units()),
+        }
+    }
+}
+
+/// How many bytes a limit leaves to a query that begins now, as its reader may know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+}
+
+impl Room {
+    /// That of `limit` for what a principal of a consumer domain reads of a product. What was used is known in steps, as a refusal tells it; what
+    /// others used, not at all.
+    pub(crate) fn of(journal: &Journal, limit: &ScanLimit, who: (&PrincipalName, &DomainName), product: &ProductId) -> Self {
+        let (purses, now) = (journal.purses(), journal.now());
+        let allowed = limit.bytes.saturating_add(purses.raised_limit(&limit.id, who.1, product, Month::of(now)));
+        let Some(period) = Period::of(limit.per, now) else { return Self { least: allowed, most: allowed } };
+        if limit.each == Each::Product {
+            return Self { least: 0, most: allowed };
+        }
+        let (used, _) = purses.spent(&Whose::Scanned(Subject::of(limit.each, who.0, who.1, product), period));
+        let share = i128::from(Share::of(used, i128::from(allowed)).percent());
+        let left = |percent: i128| u64::try_from(i128::from(allowed).saturating_mul(percent.max(0)) / 100).unwrap_or_default();
+        Self { least: left(100 - share - Share::STEP), most: if share == 0 { allowed } else { left(100 - share).saturating_add(1) } }
     }
 }
 

@@ -4,10 +4,11 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use super::budget::Whose;
 use super::journal::Books;
 use super::{COST_SCALE, Cost, Month, units};
 use crate::error::{ErrorKind, Fault, Result};
@@ -103,4 +104,20 @@ pub fn correct(state: &Path, correction: &Correction, now: DateTime<Utc>) -> Res
         .map_err(write)?;
     transaction.commit().map_err(write)?;
     Ok(Booked { correction_id, month: open, currency })
+}
+
+/// What the corrections of a month add to what each domain has spent of its budget.
+pub(super) fn booked_in(connection: &Connection, month: Month) -> rusqlite::Result<Vec<(Whose, i128)>> {
+    let mut statement = connection.prepare(
+        "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM main.corrections
+         WHERE month = ?1 GROUP BY consumer_domain, currency",
+    )?;
+    let mut rows = statement.query([month.to_string()])?;
+    let mut booked = Vec::new();
+    while let Some(row) = rows.next()? {
+        // A domain whose name is none has no budget either.
+        let Ok(domain) = DomainName::new(&row.get::<_, String>(0)?) else { continue };
+        booked.push((Whose::Budget(domain, month, row.get(1)?), Cost::from_halves(row.get(2)?, row.get(3)?).units()));
+    }
+    Ok(booked)
 }

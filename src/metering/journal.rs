@@ -7,6 +7,7 @@
 //!
 //! Reading is elsewhere (`ledger`), over connections of its own.
 
+mod before;
 mod books;
 mod entries;
 mod record;
@@ -28,11 +29,12 @@ use tokio::task::coop::unconstrained;
 
 use super::account::{Account, QueryState};
 use super::budget::{Held, Purses};
-use super::{DecisionRecord, Month, QueryStart};
+use super::{DecisionRecord, QueryStart};
 use crate::clock::Clock;
 use crate::error::{ErrorKind, Fault, Result};
 
 pub(super) use books::Books;
+pub(super) use entries::Charge;
 pub(super) use record::{PortRecord, Settlement};
 pub(super) use schema::VERSION;
 
@@ -66,8 +68,10 @@ impl Journal {
     /// Starts the writer.
     fn over(store: schema::Store, folder: &Path, clock: Clock) -> Result<Self> {
         let (queue, inbox) = channel();
-        let spent = store.spent_in(Month::of(clock.now())).map_err(|error| cannot_write().with_source(error))?;
-        let link = Arc::new(Link::new(queue, clock, Purses::new(spent)));
+        let unreadable = |error| cannot_write().with_source(error);
+        let purses = Purses::new(store.spent(clock.now()).map_err(unreadable)?);
+        purses.correct(store.corrected(clock.now()).map_err(unreadable)?);
+        let link = Arc::new(Link::new(queue, clock, Arc::new(purses)));
         let gateway_id = store.gateway_id().to_owned();
         let writer = writer::Writer::new(store, inbox, Arc::clone(&link));
         let thread = std::thread::Builder::new().name("journal".into()).spawn(move || writer.run()).map_err(Fault::internal)?;
@@ -114,6 +118,11 @@ impl Journal {
             Ok(Settled::Durable) => Ok(()),
             _ => Err(cannot_write()),
         }
+    }
+
+    /// What is spent, scanned and held.
+    pub(super) fn purses(&self) -> &Arc<Purses> {
+        self.0.link.purses()
     }
 
     /// Its file.
@@ -184,8 +193,8 @@ enum Health {
 
 /// One thing for the writer to do.
 enum Entry {
-    Settle(Box<Settlement>, Option<Held>, oneshot::Sender<Settled>),
-    Late(Box<Settlement>, Option<Held>),
+    Settle(Box<Settlement>, Held, oneshot::Sender<Settled>),
+    Late(Box<Settlement>, Held),
     Decisions(Vec<DecisionRecord>),
     Progress,
     Flush(oneshot::Sender<Settled>),
@@ -203,12 +212,12 @@ pub(super) struct Link {
     progress_asked: AtomicBool,
     running: Mutex<HashMap<u64, Weak<QueryState>>>,
     /// Settlements that nobody waits for. The writer takes them when it is awake anyway.
-    quiet: Mutex<Vec<(Settlement, Option<Held>)>>,
-    purses: Purses,
+    quiet: Mutex<Vec<(Settlement, Held)>>,
+    purses: Arc<Purses>,
 }
 
 impl Link {
-    fn new(queue: Sender<Entry>, clock: Clock, purses: Purses) -> Self {
+    fn new(queue: Sender<Entry>, clock: Clock, purses: Arc<Purses>) -> Self {
         Self {
             queue,
             queued: AtomicUsize::new(0),
@@ -222,7 +231,7 @@ impl Link {
         }
     }
 
-    pub(super) fn purses(&self) -> &Purses {
+    pub(super) fn purses(&self) -> &Arc<Purses> {
         &self.purses
     }
 
@@ -242,12 +251,12 @@ impl Link {
         self.running.lock().remove(&number);
     }
 
-    pub(super) fn settle(&self, settlement: Settlement, held: Option<Held>, waiter: Option<oneshot::Sender<Settled>>) {
+    pub(super) fn settle(&self, settlement: Settlement, held: Held, waiter: Option<oneshot::Sender<Settled>>) {
         let Some(waiter) = waiter else { return self.settle_quietly(settlement, held) };
         self.send(Entry::Settle(Box::new(settlement), held, waiter));
     }
 
-    fn settle_quietly(&self, settlement: Settlement, held: Option<Held>) {
+    fn settle_quietly(&self, settlement: Settlement, held: Held) {
         self.queued.fetch_add(1, Ordering::Relaxed);
         let mut quiet = self.quiet.lock();
         quiet.push((settlement, held));
@@ -258,7 +267,7 @@ impl Link {
         }
     }
 
-    fn take_quiet(&self) -> Vec<(Settlement, Option<Held>)> {
+    fn take_quiet(&self) -> Vec<(Settlement, Held)> {
         let quiet = std::mem::take(&mut *self.quiet.lock());
         self.queued.fetch_sub(quiet.len(), Ordering::Relaxed);
         quiet
@@ -275,8 +284,8 @@ impl Link {
     }
 
     /// What was read after the settlement, which may be nothing.
-    pub(super) fn late(&self, settlement: Settlement, held: Option<Held>) {
-        if settlement.has_read() || held.is_some() {
+    pub(super) fn late(&self, settlement: Settlement, held: Held) {
+        if settlement.has_read() || !held.is_empty() {
             self.send(Entry::Late(Box::new(settlement), held));
         }
     }

@@ -11,10 +11,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 
-use super::Month;
 use super::account::QueryState;
+use super::{Month, Share};
+use crate::catalog::ScanLimit;
 use crate::id::{DomainName, ProductId};
 
 pub use store::{Noted, PortFault, Source, by_folder, metered_store};
@@ -99,7 +101,7 @@ pub enum LimitReached {
         /// In bytes.
         limit: u64,
     },
-    /// Of the consumer domain.
+    /// Of the consumer domain's money.
     #[error("the monthly budget of the domain {domain} is used up")]
     Budget {
         /// Whose.
@@ -110,6 +112,20 @@ pub enum LimitReached {
         monthly: Decimal,
         /// Its currency.
         currency: String,
+        /// How much of it was used before.
+        used: Share,
+    },
+    /// Of the bytes of a query, a day or a month.
+    #[error("the limit \"{}\" is reached", limit.id)]
+    Limit {
+        /// Which.
+        limit: Arc<ScanLimit>,
+        /// The bytes that it allows.
+        bytes: u64,
+        /// How much of it was used before, where it is the reader's own use.
+        used: Option<Share>,
+        /// When it begins anew; nothing where it is of one query.
+        until: Option<DateTime<Utc>>,
     },
 }
 

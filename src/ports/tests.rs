@@ -284,6 +284,7 @@ fn start(limit: u64) -> QueryStart {
         prices: Default::default(),
         max_scan_bytes: Some(limit),
         budget: None,
+        limits: Vec::new(),
     }
 }
 

@@ -5,10 +5,13 @@
 //! to the log. Errors from below a scan arrive as types of our own and name the product only.
 
 use arrow::error::ArrowError;
+use chrono::SecondsFormat;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
+use rust_decimal::Decimal;
 
+use crate::catalog::Each;
 use crate::error::{ErrorKind, Fault, causes};
-use crate::metering::LimitReached;
+use crate::metering::{LimitReached, Share};
 
 use super::govern::BarrierError;
 
@@ -88,15 +91,42 @@ pub(crate) fn limit_fault(limit: &LimitReached) -> Fault {
         LimitReached::Scan { limit } => Fault::new(ErrorKind::ScanLimit, "scan limit reached")
             .with_detail(format!("The query may scan {limit} bytes, and its next read would pass that."))
             .with_hint("Read fewer columns or partitions, or raise \"meshgate.max_scan_bytes\" where the limit is your own."),
-        LimitReached::Budget { month, monthly, currency, .. } => {
+        LimitReached::Budget { month, monthly, currency, used, .. } => {
             let next = month.next().first_day();
+            let share = share(*used, &format!("{} {currency}", left(*monthly, *used)));
             Fault::new(ErrorKind::ScanLimit, limit.to_string())
-                .with_detail(format!("It is {monthly} {currency} for {month}, and the next read would pass it."))
-                .with_hint(format!(
-                    "finops.budgets has what was spent. The next month begins on {next}; until then the domain's owner can raise it."
-                ))
+                .with_detail(format!("It is {monthly} {currency} for {month}, and the next read would pass it. {share}"))
+                .with_hint(format!("The next month begins on {next}; until then a steward of the domain can raise it."))
+        }
+        LimitReached::Limit { limit: which, bytes, used, until } => {
+            let per = which.per.word();
+            let allowed = match which.each {
+                Each::Principal => format!("A principal may scan {bytes} bytes in a {per}"),
+                Each::Consumer => format!("A consumer domain may scan {bytes} bytes in a {per}"),
+                Each::Product => format!("{bytes} bytes of a product may be scanned in a {per}"),
+                Each::ConsumerProduct => format!("A consumer domain may scan {bytes} bytes of a product in a {per}"),
+            };
+            let share = used.map(|used| format!(" {}", share(used, &format!("{} bytes", left((*bytes).into(), used).trunc()))));
+            let hint = match until {
+                Some(until) => {
+                    format!("It begins anew at {}; until then a steward can raise it.", until.to_rfc3339_opts(SecondsFormat::Secs, true))
+                }
+                None => "Read fewer columns or partitions.".to_owned(),
+            };
+            Fault::new(ErrorKind::ScanLimit, limit.to_string())
+                .with_detail(format!("{allowed}, and the next read would pass that.{}", share.unwrap_or_default()))
+                .with_hint(hint)
         }
     }
+}
+
+/// What was used and what is left, as far as it is told.
+fn share(used: Share, left: &str) -> String {
+    format!("At least {} % of it is used or held by running queries; at most {left} are left.", used.percent())
+}
+
+fn left(all: Decimal, used: Share) -> Decimal {
+    (all * Decimal::from(100 - used.percent()) / Decimal::ONE_HUNDRED).normalize()
 }
 
 fn schema_fault(error: &SchemaError) -> Fault {

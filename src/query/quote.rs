@@ -26,12 +26,12 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 
-use crate::catalog::Snapshot;
+use crate::catalog::{ScanLimit, Snapshot};
 use crate::error::{Fault, Result};
 use crate::id::ProductId;
 use crate::identity::Principal;
 use crate::metering::ledger::{Kind, told};
-use crate::metering::{Cost, Journal, PriceList, QueryStart};
+use crate::metering::{Cost, Journal, PriceList, QueryStart, Room};
 use crate::ports::PortExec;
 use crate::system::finops::{Remaining, remaining};
 
@@ -53,6 +53,7 @@ pub(super) struct Terms {
     journal: Journal,
     prices: PriceList,
     scan_limit: Option<u64>,
+    limits: Vec<Arc<ScanLimit>>,
     products: BTreeMap<ProductId, Read>,
 }
 
@@ -98,6 +99,7 @@ impl Terms {
             journal: journal.clone(),
             prices: start.prices.clone(),
             scan_limit: start.max_scan_bytes,
+            limits: start.limits.clone(),
             products: BTreeMap::new(),
         }
     }
@@ -173,32 +175,40 @@ impl Terms {
 
     /// Whether a limit would end it, and which.
     fn refused(&self, read: Read, (least, most): (Cost, Option<Cost>), remaining: Option<Remaining>) -> (Refused, Option<String>) {
-        let by_limit = self.scan_limit.map_or(Refused::No, |limit| match read {
-            Read { most: Some(most), .. } if most <= limit => Refused::No,
-            Read { least, .. } if least > limit => Refused::Yes,
-            _ => Refused::Possible,
-        });
+        let by_limit = self.scan_limit.map_or(Refused::No, |limit| read.passes(Room { least: limit, most: limit }));
         let by_budget = remaining.filter(|remaining| remaining.blocks).map_or(Refused::No, |remaining| {
-            if most.is_some_and(|most| most <= remaining.cost || most == Cost::default()) {
+            if most.is_some_and(|most| most <= remaining.least || most == Cost::default()) {
                 Refused::No
-            } else if remaining.exact && least > remaining.cost {
+            } else if least > remaining.cost {
                 Refused::Yes
             } else {
                 Refused::Possible
             }
         });
-        let reasons: Vec<String> = [
+        let mut found = vec![
             (by_limit, format!("the scan limit of {} bytes", self.scan_limit.unwrap_or_default())),
             (by_budget, format!("the monthly budget of the domain {}", self.principal.domain)),
-        ]
-        .into_iter()
-        .filter_map(|(refused, what)| match refused {
+        ];
+        found.extend(self.limits.iter().map(|limit| (self.passes(limit, read), format!("the limit {}", limit.id))));
+        let worst = found.iter().map(|(refused, _)| *refused).max().unwrap_or(Refused::No);
+        let reasons = found.into_iter().filter_map(|(refused, what)| match refused {
             Refused::No => None,
             Refused::Possible => Some(format!("it may pass {what} (53400)")),
             Refused::Yes => Some(format!("it would pass {what} (53400)")),
-        })
-        .collect();
-        (by_limit.max(by_budget), (!reasons.is_empty()).then(|| reasons.join("; ")))
+        });
+        let reasons: Vec<String> = reasons.collect();
+        (worst, (!reasons.is_empty()).then(|| reasons.join("; ")))
+    }
+
+    /// Whether a limit of the mesh would end it: one of its products, or all of them together.
+    fn passes(&self, limit: &ScanLimit, total: Read) -> Refused {
+        let who = (&self.principal.name, &self.principal.domain);
+        let covered = self.products.iter().filter(|(product, _)| limit.covers(product));
+        let passes = covered.map(|(product, read)| {
+            let read = if limit.each.is_of_product() { read.as_told() } else { total };
+            read.passes(Room::of(&self.journal, limit, who, product))
+        });
+        passes.max().unwrap_or(Refused::No)
     }
 }
 
@@ -207,6 +217,15 @@ impl Read {
         self.least = self.least.saturating_add(other.least);
         self.most = self.most.zip(other.most).map(|(one, other)| one.saturating_add(other));
         self.rounded |= other.rounded;
+    }
+
+    /// Whether it takes more than there is.
+    fn passes(self, room: Room) -> Refused {
+        match self {
+            Self { most: Some(most), .. } if most <= room.least => Refused::No,
+            Self { least, .. } if least > room.most => Refused::Yes,
+            _ => Refused::Possible,
+        }
     }
 
     /// As the reader may know it.

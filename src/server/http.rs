@@ -30,7 +30,7 @@ use self::caller::Peer;
 use super::{Door, accept, tls};
 use crate::catalog::Catalog;
 use crate::identity::Identity;
-use crate::metering::{Journal, Protocol};
+use crate::metering::{Journal, Overrides, Protocol};
 
 pub use auth::Authenticated;
 pub use refusal::Refusal;
@@ -42,11 +42,13 @@ const MAX_HEAD: usize = 32 << 10;
 /// From the end of everything until a connection is cut.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What `/readyz` asks.
+/// What `/readyz` asks, and `/finops` tells.
 #[derive(Debug, Clone)]
 pub struct Watched {
     /// Whether usage can be recorded.
     pub journal: Journal,
+    /// What raises budgets and limits.
+    pub overrides: Overrides,
     /// What exists.
     pub catalog: Catalog,
 }

@@ -1,4 +1,5 @@
-//! `audit`: which decisions were made, and why; who asked for access, granted and revoked it (`access`).
+//! `audit`: which decisions were made, and why; who asked for access, granted and revoked it (`access`);
+//! who raised a budget or limit (`overrides`).
 //!
 //! Members of `audit-reader` see everything. Everybody else sees what concerns their own domain: every decision on one of its products, and
 //! the decisions on its own principals. A refusal of a private product is shown to its owner only: in a reader's audit it would tell that
@@ -10,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use rusqlite::types::Value;
 
-use super::finops::Whose;
+use super::finops::{OVERRIDES, Whose, overrides};
 use super::{Viewer, access};
 use crate::catalog::{Access, Snapshot};
 use crate::id::DomainName;
@@ -21,7 +22,7 @@ use crate::metering::ledger::{Column, Kind, Ledger, Walk, column, maybe, paged_t
 /// Its members see all of `audit`.
 pub const READERS: &str = "audit-reader";
 
-const NAMES: [&str; 3] = ["access", "decisions", "statements"];
+const NAMES: [&str; 4] = ["access", "decisions", "overrides", "statements"];
 
 const DECISIONS: &[Column] = &[
     column("decided_at", Kind::Time, "decided_at"),
@@ -68,6 +69,7 @@ fn columns(name: &str) -> Option<&'static [Column]> {
 pub fn schema(name: &str) -> Option<SchemaRef> {
     match name {
         "access" => Some(access::events_schema()),
+        "overrides" => Some(schema_of(OVERRIDES)),
         _ => columns(name).map(schema_of),
     }
 }
@@ -76,6 +78,7 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
 pub fn table(name: &str, viewer: &Viewer) -> Option<Arc<dyn TableProvider>> {
     match name {
         "access" => access::events(&viewer.access, &viewer.principal, &viewer.snapshot),
+        "overrides" => overrides(&viewer.journal, Whose::of(&viewer.principal, READERS).either()),
         _ => rows(name, &viewer.principal, &viewer.snapshot, &viewer.journal),
     }
 }

@@ -5,27 +5,42 @@
 //! What they read of another domain's product with its rows filtered is rounded up (`metering::ledger`): bytes would weigh hidden rows.
 
 mod books;
+mod budgets;
+mod consumers;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Builder, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use rusqlite::types::Value;
 
+pub(super) use self::budgets::{OVERRIDES, overrides};
 use super::Viewer;
 use crate::catalog::Snapshot;
-use crate::error::{Fault, Result};
+use crate::error::Result;
 use crate::id::{DomainName, GroupName};
 use crate::identity::Principal;
 use crate::metering::ledger::{Column, Kind, Ledger, USAGE, Walk, column, fixed_table, maybe, paged_table, schema_of};
 use crate::metering::report::{By, Span, report};
-use crate::metering::{Cost, Journal, Month, Sheet, focus, units};
+use crate::metering::{Cost, Journal, Sheet, focus};
 
 /// Its members see all of `finops`.
 pub const READERS: &str = "finops-reader";
 
-const NAMES: [&str; 8] = ["budgets", "entries", "focus", "monthly_costs", "queries", "statement_lines", "statements", "usage"];
+const NAMES: [&str; 11] = [
+    "budget_overrides",
+    "budgets",
+    "entries",
+    "focus",
+    "monthly_costs",
+    "product_usage",
+    "queries",
+    "statement_lines",
+    "statements",
+    "top_consumers",
+    "usage",
+];
 
 /// The version of `finops.focus`.
 const FOCUS: focus::Version = focus::Version::V1_4;
@@ -76,8 +91,6 @@ const MONTHLY: &[Column] = &[
     maybe("currency", Kind::Text, "currency"),
 ];
 
-const SPENT: &[Column] = &[column("consumer_domain", Kind::Text, ""), column("spent", Kind::Cost, "")];
-
 /// The tables of this schema, sorted.
 pub fn names() -> &'static [&'static str] {
     &NAMES
@@ -89,8 +102,11 @@ pub fn schema(name: &str) -> Option<SchemaRef> {
         "usage" => Some(schema_of(USAGE)),
         "queries" => Some(schema_of(QUERIES)),
         "monthly_costs" => Some(schema_of(MONTHLY)),
-        "budgets" => Some(budget_schema()),
+        "budgets" => Some(budgets::schema()),
+        "budget_overrides" => Some(schema_of(OVERRIDES)),
         "focus" => Some(focus::schema(FOCUS)),
+        "product_usage" => Some(schema_of(consumers::PRODUCTS)),
+        "top_consumers" => Some(schema_of(consumers::CONSUMERS)),
         "entries" => Some(schema_of(books::ENTRIES)),
         "statements" => Some(schema_of(books::STATEMENTS)),
         "statement_lines" => Some(schema_of(books::LINES)),
@@ -119,6 +135,14 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
             let (condition, values) = whose.either();
             fixed_table(schema_of(MONTHLY), move || monthly(&ledger, condition, &values))
         }
+        "product_usage" => {
+            let (condition, values) = whose.either();
+            fixed_table(schema_of(consumers::PRODUCTS), move || consumers::products(&ledger, condition, &values))
+        }
+        "top_consumers" => {
+            let (condition, values) = whose.either();
+            fixed_table(schema_of(consumers::CONSUMERS), move || consumers::consumers(&ledger, condition, &values))
+        }
         "focus" => {
             let (condition, values) = whose.either();
             let mesh = snapshot.mesh.name.clone();
@@ -126,8 +150,9 @@ fn view(name: &str, principal: &Principal, snapshot: &Arc<Snapshot>, journal: &J
         }
         "budgets" => {
             let (snapshot, journal) = (Arc::clone(snapshot), journal.clone());
-            fixed_table(budget_schema(), move || budgets(&ledger, &snapshot, &whose, &Month::of(journal.now()).to_string()))
+            fixed_table(budgets::schema(), move || budgets::budgets(&ledger, &snapshot, &whose, &journal))
         }
+        "budget_overrides" => overrides(journal, whose.either()),
         "entries" => books::entries(&ledger, whose.either()),
         "statements" => books::statements(ledger, whose.consumer()),
         "statement_lines" => books::lines(ledger, whose.either()),
@@ -166,7 +191,7 @@ impl Whose {
         }
     }
 
-    fn either(&self) -> (&'static str, Vec<Value>) {
+    pub(super) fn either(&self) -> (&'static str, Vec<Value>) {
         self.condition("consumer_domain = ?1 OR producer_domain = ?1")
     }
 
@@ -195,61 +220,13 @@ fn monthly(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordB
     ledger.all(MONTHLY, &sql, values)
 }
 
-fn budget_schema() -> SchemaRef {
-    let money = Kind::Cost.data_type();
-    Arc::new(Schema::new(vec![
-        Field::new("consumer_domain", DataType::Utf8, false),
-        Field::new("month", DataType::Utf8, false),
-        Field::new("budget", money.clone(), false),
-        Field::new("spent", money.clone(), false),
-        Field::new("remaining", money, false),
-        Field::new("percent", DataType::Decimal128(38, 2), true),
-        Field::new("action", DataType::Utf8, false),
-    ]))
-}
-
-/// Each domain's budget against what it has spent this month. Spending in another currency than the mesh's does not count.
-fn budgets(ledger: &Ledger, snapshot: &Snapshot, whose: &Whose, month: &str) -> Result<RecordBatch> {
-    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
-         WHERE month = ?1 AND currency = ?2 GROUP BY consumer_domain";
-    let values = [Value::Text(month.to_owned()), Value::Text(snapshot.mesh.currency.clone())];
-    let spent = spending(&ledger.all(SPENT, sql, &values)?);
-
-    let (mut domains, mut months, mut actions) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
-    let amount = || Decimal128Builder::new().with_data_type(Kind::Cost.data_type());
-    let (mut budget, mut used, mut remaining) = (amount(), amount(), amount());
-    let mut percent = Decimal128Builder::new().with_data_type(DataType::Decimal128(38, 2));
-    let own = snapshot.domains.values().filter(|domain| whose.includes(&domain.name));
-    for (domain, monthly) in own.filter_map(|domain| Some((domain, domain.budget.as_ref()?))) {
-        let spent = spent.iter().find(|(name, _)| name == domain.name.as_str()).map_or(0, |(_, units)| *units);
-        let granted = units(monthly.monthly);
-        domains.append_value(domain.name.as_str());
-        months.append_value(month);
-        budget.append_value(granted);
-        used.append_value(spent);
-        remaining.append_value(granted.saturating_sub(spent));
-        percent.append_option(spent.saturating_mul(10_000).checked_div(granted));
-        actions.append_value(if monthly.block { "block" } else { "warn" });
-    }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(domains.finish()),
-        Arc::new(months.finish()),
-        Arc::new(budget.finish()),
-        Arc::new(used.finish()),
-        Arc::new(remaining.finish()),
-        Arc::new(percent.finish()),
-        Arc::new(actions.finish()),
-    ];
-    RecordBatch::try_new(budget_schema(), columns).map_err(Fault::internal)
-}
-
 /// What is left of a principal's domain's budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remaining {
-    /// As `finops.budgets` tells them. Less than nothing where the budget is passed.
+    /// As `finops.budgets` tells it. Less than nothing where the budget is passed.
     pub cost: Cost,
-    /// Whether it is what is left indeed: others are told what they spent rounded up.
-    pub exact: bool,
+    /// What is left at the least: others than finance are told what they spent in steps.
+    pub least: Cost,
     /// Whether a query that passes it is refused.
     pub blocks: bool,
 }
@@ -258,20 +235,9 @@ pub struct Remaining {
 pub fn remaining(principal: &Principal, snapshot: &Snapshot, journal: &Journal) -> Result<Option<Remaining>> {
     let Some(budget) = snapshot.domains.get(&principal.domain).and_then(|domain| domain.budget.as_ref()) else { return Ok(None) };
     let whose = Whose::of(principal, READERS);
-    let sql = "SELECT consumer_domain, sum(cost_micros), sum(cost_rest) FROM usage
-         WHERE month = ?1 AND currency = ?2 AND consumer_domain = ?3 GROUP BY consumer_domain";
-    let month = Month::of(journal.now()).to_string();
-    let values = [month, snapshot.mesh.currency.clone(), principal.domain.as_str().to_owned()].map(Value::Text);
-    let spent = spending(&whose.ledger(journal).all(SPENT, sql, &values)?).first().map_or(0, |(_, units)| *units);
-    let cost = Cost::from_units(units(budget.monthly).saturating_sub(spent));
-    Ok(Some(Remaining { cost, exact: matches!(whose, Whose::All), blocks: budget.block }))
-}
-
-fn spending(batch: &RecordBatch) -> Vec<(String, i128)> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Decimal128Type;
-    let (domains, spent) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Decimal128Type>());
-    domains.iter().zip(spent).filter_map(|(domain, units)| Some((domain?.to_owned(), units?))).collect()
+    let told = budgets::told(&whose.ledger(journal), &whose, journal, (&principal.domain, budget), &snapshot.mesh.currency)?;
+    let (cost, least) = told.remaining();
+    Ok(Some(Remaining { cost: Cost::from_units(cost), least: Cost::from_units(least), blocks: budget.block }))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod budgets;
 mod canary;
 mod catalogs;
 #[path = "catalogue/suite.rs"]

@@ -273,17 +273,36 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "perTiB: \"5.00\"}, {id: b, from: 2026-01-01, perTiB: \"1\"}",
         "6:62: error: two prices hold from 2026-01-01 for the same: only one of `standard` and `b` can",
     ),
-    (
-        MESH_FILE,
-        "perTiB: \"5.00\"",
-        "perTiB: \"5.00\", products: []",
-        "6:71: error: the list is empty: leave it out where the price is for all",
-    ),
+    (MESH_FILE, "perTiB: \"5.00\"", "perTiB: \"5.00\", products: []", "6:71: error: the list is empty: leave it out where all are meant"),
     (
         MESH_FILE,
         "perTiB: \"5.00\"",
         "perTiB: \"5.00\", products: [orders]",
         "6:72: error: `products`: `orders` is not a product: write it as domain.product",
+    ),
+    (
+        MESH_FILE,
+        "  classifications:",
+        "  limits: [{id: a, each: consumer, per: week, bytes: 1GiB}]\n  classifications:",
+        "7:41: error: `per` must be query, day or month, not `week`",
+    ),
+    (
+        MESH_FILE,
+        "  classifications:",
+        "  limits: [{id: a, each: consumer, per: day, bytes: 1GiB, products: [sales.orders]}]\n  classifications:",
+        "7:69: error: `products` goes with `each: product` and `each: consumer-product`",
+    ),
+    (
+        MESH_FILE,
+        "  classifications:",
+        "  limits: [{id: a, each: product, per: day, bytes: 1GiB, consumers: [sales]}]\n  classifications:",
+        "7:69: error: `each: product` counts what all read: `consumers` goes with `each: consumer-product`",
+    ),
+    (
+        MESH_FILE,
+        "  classifications:",
+        "  limits: [{id: a, each: principal, per: day, bytes: 1GiB}, {id: a, each: consumer, per: day, bytes: 1GiB}]\n  classifications:",
+        "7:61: error: limit `a` is given twice: an override refers to a limit by its id",
     ),
     (MESH_FILE, "perTiB: \"5.00\"", "perTiB: \"5.00\", until: 2025-12-31", "6:68: error: `until` lies before `from`"),
     (

@@ -24,6 +24,7 @@ async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u6
         prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
+        limits: Vec::new(),
     };
     let account = journal.begin(start).expect("begins");
     for (product, bytes) in products {

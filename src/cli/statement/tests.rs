@@ -89,6 +89,7 @@ impl Worked {
             prices: PriceList::new("USD", prices, &domain(consumer), at.date_naive()),
             max_scan_bytes: None,
             budget: None,
+            limits: Vec::new(),
         };
         let account = self.journal.begin(start).expect("begins");
         let port = PortId { product: product(what), major: 1, port: PortName::new("sql").expect("a name") };

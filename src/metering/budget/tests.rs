@@ -4,6 +4,8 @@ use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductName, QueryId};
 use crate::metering::{Journal, Outcome, Protocol, ReadKind};
 
+mod limits;
+
 /// One unit of money a byte.
 const PER_TIB: u64 = 1 << 40;
 
@@ -34,7 +36,8 @@ fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> 
         queued_ms: 0,
         prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
-        budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], block: true }),
+        budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], forecast_alerts: vec![100], block: true }),
+        limits: Vec::new(),
     }
 }
 
@@ -60,6 +63,7 @@ async fn a_read_that_would_pass_the_budget_is_refused_and_rounding_and_minimum_c
     a.add(ReadKind::Data, 9);
     account.settle(Outcome::Completed, None, 0).await.expect("settles");
     drop((a, b));
+    journal.flush();
 
     // It was charged 30 for the 9 bytes it read, so 70 are left.
     let next = journal.begin(start(&journal, 100, 0, true)).expect("begins");

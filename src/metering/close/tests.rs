@@ -56,6 +56,7 @@ impl World {
             prices: PriceList::of_one("USD", price),
             max_scan_bytes: None,
             budget: None,
+            limits: Vec::new(),
         };
         let account = self.journal.begin(start).expect("begins");
         let port = PortId { product: product(name), major: 1, port: PortName::new("sql").expect("a name") };

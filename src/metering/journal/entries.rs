@@ -25,9 +25,11 @@ pub(super) type Volumes = HashMap<(Month, String, String), u64>;
 
 /// What a settlement was charged, and in which month.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Charge {
-    pub(super) cost: Cost,
-    pub(super) month: Month,
+pub(in crate::metering) struct Charge {
+    pub(in crate::metering) cost: Cost,
+    pub(in crate::metering) month: Month,
+    /// Whether rows were written: a settlement that comes twice is written once.
+    pub(in crate::metering) is_new: bool,
 }
 
 impl<'c> Entries<'c> {
@@ -72,7 +74,7 @@ impl<'c> Entries<'c> {
         ])?;
         drop(written);
         let charge = match new {
-            0 => Charge { cost: Cost::default(), month: Month::of_micros(settlement.started_at) },
+            0 => Charge { cost: Cost::default(), month: Month::of_micros(settlement.started_at), is_new: false },
             _ => self.usage(settlement, false)?,
         };
         self.transaction.prepare_cached("DELETE FROM open WHERE query_id = ?1")?.execute([&settlement.query_id])?;
@@ -105,7 +107,7 @@ impl<'c> Entries<'c> {
 
     fn usage(&mut self, settlement: &Settlement, late: bool) -> rusqlite::Result<Charge> {
         let month = self.open_month(Month::of_micros(settlement.started_at))?;
-        let mut charge = Charge { cost: Cost::default(), month };
+        let mut charge = Charge { cost: Cost::default(), month, is_new: true };
         for (port, bytes) in settlement.ports.iter().zip(settlement.charged(late)) {
             let (volume, cost) = self.price(month, &settlement.consumer_domain, port.price.as_ref(), bytes)?;
             charge.cost = charge.cost.plus(cost);

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::Price;
-use crate::id::PortId;
+use crate::id::{DomainName, PortId, PrincipalName, ProductId, ProductName};
 use crate::metering::price::{Rates, Rules};
 use crate::metering::{Outcome, PriceList, QueryStart, Reading};
 
@@ -36,6 +36,15 @@ pub(in crate::metering) struct Settlement {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     price: Option<PriceRecord>,
     pub(super) ports: Vec<PortRecord>,
+}
+
+/// Who ran a query.
+#[derive(Debug)]
+pub(in crate::metering) struct Reader {
+    pub(in crate::metering) principal: PrincipalName,
+    pub(in crate::metering) consumer: DomainName,
+    /// When it began.
+    pub(in crate::metering) began: DateTime<Utc>,
 }
 
 /// The price of a product when the query began.
@@ -193,6 +202,31 @@ impl Settlement {
             }
         }
         charged
+    }
+
+    /// Who read it, and when their query began. A name that is none cannot ask for anything either.
+    pub(in crate::metering) fn reader(&self) -> Option<Reader> {
+        Some(Reader {
+            principal: PrincipalName::new(&self.principal),
+            consumer: DomainName::new(&self.consumer_domain).ok()?,
+            began: DateTime::from_timestamp_micros(self.started_at)?,
+        })
+    }
+
+    /// What was read of each product.
+    pub(in crate::metering) fn scanned(&self) -> BTreeMap<ProductId, u64> {
+        let mut scanned: BTreeMap<ProductId, u64> = BTreeMap::new();
+        for port in &self.ports {
+            let (Ok(domain), Ok(product)) = (DomainName::new(&port.producer_domain), ProductName::new(&port.product)) else { continue };
+            let bytes = scanned.entry(ProductId { domain, product }).or_default();
+            *bytes = bytes.saturating_add(port.reading.bytes_scanned());
+        }
+        scanned
+    }
+
+    /// The currency of what it is charged, where anything has a price.
+    pub(in crate::metering) fn currency(&self) -> Option<String> {
+        self.ports.iter().find_map(|port| port.price.as_ref()).map(|price| price.currency.clone())
     }
 
     fn by_product(&self) -> BTreeMap<(&str, &str), Vec<usize>> {

@@ -10,15 +10,14 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::FILE;
 use super::entries::{Entries, Volumes};
 use super::record::Settlement;
+use super::{FILE, before};
 use crate::error::{ErrorKind, Fault, Result};
-use crate::id::DomainName;
 use crate::metering::Month;
 use crate::metering::budget::Whose;
+use crate::metering::correct::booked_in;
 use crate::metering::ledger::{attach_own, months};
-use crate::metering::price::Cost;
 
 /// Raised with every change of the tables. A journal of another version is not opened.
 pub(in crate::metering) const VERSION: i64 = 4;
@@ -189,24 +188,14 @@ impl Store {
         Ok(left.len())
     }
 
-    /// What was spent in a month, by domain and currency.
-    pub(super) fn spent_in(&self, month: Month) -> rusqlite::Result<Vec<(Whose, Cost)>> {
-        let mut statement = self.connection.prepare(
-            "SELECT consumer_domain, currency, sum(cost_micros), sum(cost_rest) FROM usage_months
-             WHERE month = ?1 AND currency <> '' GROUP BY consumer_domain, currency",
-        )?;
-        let rows = statement.query_map([month.to_string()], |row| {
-            let domain: String = row.get(0)?;
-            Ok((domain, row.get::<_, String>(1)?, Cost::from_halves(row.get(2)?, row.get(3)?)))
-        })?;
-        let mut spent = Vec::new();
-        for row in rows {
-            let (domain, currency, cost) = row?;
-            // A domain whose name is none cannot ask for anything either.
-            let Ok(domain) = DomainName::new(&domain) else { continue };
-            spent.push(((domain, month, currency), cost));
-        }
-        Ok(spent)
+    /// What was spent in the month, and scanned in the month and on the day.
+    pub(super) fn spent(&self, now: DateTime<Utc>) -> rusqlite::Result<Vec<(Whose, i128)>> {
+        before::spent(&self.connection, now)
+    }
+
+    /// What the corrections of the month add to that.
+    pub(super) fn corrected(&self, now: DateTime<Utc>) -> rusqlite::Result<Vec<(Whose, i128)>> {
+        booked_in(&self.connection, Month::of(now))
     }
 
     /// Moves everything from the write-ahead log into the file, so that the file alone is the journal.

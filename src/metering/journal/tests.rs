@@ -47,6 +47,7 @@ fn start() -> QueryStart {
         prices: PriceList::of_one("USD", standard()),
         max_scan_bytes: None,
         budget: None,
+        limits: Vec::new(),
     }
 }
 

@@ -28,7 +28,7 @@ const GATHER: Duration = Duration::from_millis(1);
 #[derive(Default)]
 struct Batch {
     /// Of those that wait for no answer. They go first: who waits may have come after.
-    quiet: Vec<(Settlement, Option<Held>)>,
+    quiet: Vec<(Settlement, Held)>,
     /// Of those that wait, and what was read after a settlement, in the order in which they came: what a row costs depends on those before it.
     rows: Vec<Row>,
     decisions: Vec<DecisionRecord>,
@@ -44,7 +44,7 @@ struct Batch {
 /// A settlement, or what was read after one.
 struct Row {
     settlement: Settlement,
-    held: Option<Held>,
+    held: Held,
     late: bool,
 }
 
@@ -228,11 +228,9 @@ impl Writer {
 
     /// Before anybody is answered: who asks again then finds the purse as the ledger is.
     fn exchange(&self, batch: &mut Batch, charges: Vec<Charge>) {
-        let held = batch.quiet.drain(..).map(|(_, held)| held).chain(batch.rows.drain(..).map(|row| row.held));
-        for (held, charge) in held.zip(charges) {
-            if let Some(held) = held {
-                self.link.purses().exchange(held, charge.cost, charge.month);
-            }
+        let settled = batch.quiet.drain(..).chain(batch.rows.drain(..).map(|row| (row.settlement, row.held)));
+        for ((settlement, held), charge) in settled.zip(charges) {
+            self.link.purses().settle(&settlement, held, &charge);
         }
     }
 

@@ -73,6 +73,7 @@ fn limited(max_scan_bytes: u64) -> Limited {
         prices: PriceList::default(),
         max_scan_bytes: Some(max_scan_bytes),
         budget: None,
+        limits: Vec::new(),
     });
     Limited { account: account.expect("begins"), _journal: journal, _folder: folder }
 }

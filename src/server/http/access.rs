@@ -107,7 +107,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// `claims.claims_enriched`.
-fn product_id(text: &str) -> Result<ProductId> {
+pub(super) fn product_id(text: &str) -> Result<ProductId> {
     let parts = text.split_once('.').and_then(|(domain, product)| Some((DomainName::new(domain).ok()?, ProductName::new(product).ok()?)));
     let (domain, product) =
         parts.ok_or_else(|| Fault::new(ErrorKind::InvalidParameter, "\"product\" must be written as domain.product"))?;
@@ -123,7 +123,7 @@ fn term(text: &str) -> Result<Term> {
     })
 }
 
-fn time(at: DateTime<Utc>) -> String {
+pub(super) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 

@@ -1,25 +1,31 @@
-//! `/finops/costs`: reports for programs, with the rows that `finops.monthly_costs` has for the caller.
+//! `/finops/costs`: reports for programs, with the rows that `finops.monthly_costs` has for the caller. `/finops/overrides`: raising a budget or
+//! limit; who may is `metering`'s to say.
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use clap::ValueEnum;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::access::{product_id, time};
+use super::body::{Answer, Body};
 use super::caller::Caller;
 use super::{Context, Refusal};
+use crate::catalog::{amount, bytes};
 use crate::error::{ErrorKind, Fault, Result};
+use crate::id::DomainName;
 use crate::metering::report::{By, Span};
-use crate::metering::{Month, Sheet};
+use crate::metering::{Month, Override, Raised, Sheet, Wish};
 use crate::system::finops::costs;
 
 pub(super) fn routes() -> Router<Context> {
-    Router::new().route("/finops/costs", get(report))
+    Router::new().route("/finops/costs", get(report)).route("/finops/overrides", post(raise))
 }
 
 #[derive(Deserialize)]
@@ -45,6 +51,48 @@ async fn report(State(context): State<Context>, caller: Caller, asked: Result<Qu
     };
     // Whose it is depends on who asks.
     Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response())
+}
+
+async fn raise(State(context): State<Context>, caller: Caller, body: Body) -> Answer {
+    let fields = body.fields(&["domain", "product", "limit", "amount", "bytes", "reason"])?;
+    let wish = Wish {
+        consumer: fields
+            .text("domain")?
+            .map(|name| DomainName::new(name).map_err(|_| wrong("\"domain\" is no name of a domain")))
+            .transpose()?,
+        product: fields.text("product")?.map(product_id).transpose()?,
+        limit: fields.text("limit")?.map(str::to_owned),
+        amount: fields.text("amount")?.map(|text| amount(text).map_err(|why| wrong(&why))).transpose()?,
+        bytes: fields.text("bytes")?.map(|text| bytes(text).map_err(|why| wrong(&why))).transpose()?,
+        reason: fields.required("reason")?.to_owned(),
+    };
+    let (overrides, by) = (context.watched.overrides.clone(), Arc::clone(caller.session.principal()));
+    let snapshot = context.door.gateway.catalog().current();
+    let new = tokio::task::spawn_blocking(move || overrides.raise(&by, &snapshot, wish)).await.map_err(Fault::internal)??;
+    Ok((StatusCode::CREATED, Json(shown(&new))))
+}
+
+fn shown(new: &Override) -> Value {
+    let (consumer, product, limit, amount, currency, bytes) = match &new.raised {
+        Raised::Budget { consumer, amount, currency } => (Some(consumer), None, None, Some(amount.to_string()), Some(currency), None),
+        Raised::Limit { limit, consumer, product, bytes } => {
+            (consumer.as_ref(), product.as_ref().map(ToString::to_string), Some(limit), None, None, Some(bytes))
+        }
+    };
+    json!({
+        "id": new.id,
+        "domain": consumer,
+        "product": product,
+        "limit": limit,
+        "amount": amount,
+        "currency": currency,
+        "bytes": bytes,
+        "month": new.month.to_string(),
+        "until": time(new.month.end()),
+        "raised_by": new.raised_by,
+        "raised_at": time(new.raised_at),
+        "reason": new.reason,
+    })
 }
 
 fn wrong(what: &str) -> Fault {

@@ -7,7 +7,7 @@ use super::*;
 use crate::catalog::{Catalog, Price};
 use crate::clock::Clock;
 use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{DecisionRecord, Outcome, PriceList, Protocol, QueryStart, ReadKind};
+use crate::metering::{DecisionRecord, Month, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -79,6 +79,7 @@ async fn query_at(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)]
         prices: PriceList::of_one("USD", price),
         max_scan_bytes: None,
         budget: None,
+        limits: Vec::new(),
     };
     let query_id = start.query_id;
     let account = journal.begin(start).expect("begins");
@@ -191,9 +192,49 @@ async fn monthly_costs_add_up_to_the_usage() {
 }
 
 #[tokio::test]
+async fn producers_see_who_uses_what_and_consumers_their_own_part_of_it() {
+    let world = world().await;
+    query(&world.journal, "marketing", &[("claims", "fraud", GIB)]).await;
+    query_with(&world.journal, "marketing", &[("claims", "notes", 5)], &["region = $region"]).await;
+    closed(&world);
+    let top = "SELECT product, rank, consumer_domain, principal, application_name, purpose, queries, bytes_scanned FROM top_consumers
+        WHERE producer_domain = 'claims' ORDER BY 1, 3";
+    let used = "SELECT product, consumer_domains, principals, queries, bytes_scanned, cost::numeric(10,2) FROM product_usage
+        WHERE producer_domain = 'claims' ORDER BY 1";
+    let (finance, marketing) = ("finance someone notebook pricing", "marketing someone notebook pricing");
+    for who in [principal("k", "claims", &[]), principal("r", "policy", &[READERS])] {
+        let want = format!("fraud 1 {finance} 1 {0}\nfraud 1 {marketing} 2 {0}\nnotes 1 {marketing} 1 5", 2 * GIB);
+        assert_eq!(world.sql(&who, top).await, want);
+        // The correction takes off cost and is nobody's query.
+        assert_eq!(world.sql(&who, used).await, format!("fraud 2 2 3 {} 3.50\nnotes 1 1 1 5 0.00", 4 * GIB));
+    }
+    // What others read is not theirs to see, and what they read of filtered products is rounded up.
+    let own = principal("m", "marketing", &[]);
+    assert_eq!(world.sql(&own, top).await, format!("fraud 1 {marketing} 2 {}\nnotes 1 {marketing} 1 1048576", 2 * GIB));
+    assert_eq!(world.sql(&own, used).await, format!("fraud 1 1 2 {} 2.00\nnotes 1 1 1 1048576 0.00", 2 * GIB));
+    let sums = "SELECT (SELECT sum(cost) FROM product_usage) = (SELECT sum(cost) FROM monthly_costs)";
+    assert_eq!(world.sql(&principal("r", "policy", &[READERS]), sums).await, "true");
+    assert_eq!(world.sql(&principal("o", "other", &[]), "SELECT * FROM top_consumers").await, "");
+}
+
+#[tokio::test]
+async fn a_budget_is_told_in_steps_where_its_usage_is_rounded_and_never_as_more_than_is_enforced() {
+    let world = world().await;
+    query_with(&world.journal, "marketing", &[("claims", "notes", 1)], &["region = $region"]).await;
+    let sql = "SELECT spent::numeric(10,4), remaining::numeric(10,4), percent FROM budgets";
+    // A byte more than 1.5 of 2: 1.5000000009.
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, "1.5000 0.5000 75.00");
+    query_with(&world.journal, "marketing", &[("claims", "notes", GIB / 20)], &["region = $region"]).await;
+    assert_eq!(world.sql(&principal("m", "marketing", &[]), sql).await, "1.5000 0.5000 75.00");
+    assert_eq!(world.sql(&principal("c", "policy", &[READERS]), sql).await, "1.5500 0.4500 77.50");
+}
+
+#[tokio::test]
 async fn a_budget_is_shown_against_what_this_month_has_cost_to_the_domain_it_binds() {
     let world = world().await;
-    let want = "marketing 2026-11 2.000000000000000 1.500000000000000 0.500000000000000 75.00 block";
+    // At noon of the twentieth 39 of 60 half days have passed.
+    let want =
+        "marketing 2026-11 2.000000000000000 1.500000000000000 0.500000000000000 75.00 block 0.000000000000000 2.307692307692307 115.38";
     for who in [principal("m", "marketing", &[]), principal("c", "policy", &[READERS])] {
         assert_eq!(world.sql(&who, "SELECT * FROM budgets").await, want);
     }

@@ -202,7 +202,7 @@ ORDER BY 1,2;
 -- => audit | access | table | meshgate
 -- => audit | decisions | table | meshgate
 -- => audit | statements | table | meshgate
--- => (81 rows)
+-- => (85 rows)
 
 -- name: \dt+ claims.*
 SELECT n.nspname as "Schema",

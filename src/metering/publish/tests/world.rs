@@ -138,6 +138,7 @@ impl Gateway {
             prices: PriceList::of_one("USD", price),
             max_scan_bytes: None,
             budget: None,
+            limits: Vec::new(),
         };
         let account = self.journal.begin(start).expect("begins");
         let product = ProductId { domain: domain("claims"), product: ProductName::new("fraud").expect("name") };
