@@ -1,5 +1,7 @@
 //! Limits of bytes: by principal, consumer domain and product, in a query, a day and a month.
 
+use proptest::prelude::ProptestConfig;
+
 use super::*;
 use crate::catalog::{Each, Per};
 use crate::metering::Account;
@@ -190,7 +192,7 @@ impl Model {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// A read is allowed exactly where a model that adds up everything anew allows it, whatever was reserved, read, given back and ended before.
     #[test]
