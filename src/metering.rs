@@ -133,6 +133,30 @@ pub struct QueryStart {
     pub limits: Vec<Arc<ScanLimit>>,
 }
 
+#[cfg(test)]
+impl QueryStart {
+    /// A query of somebody in a domain that costs nothing and that nothing limits.
+    pub(crate) fn for_test(consumer_domain: DomainName, started_at: DateTime<Utc>) -> Self {
+        Self {
+            query_id: QueryId::generate(),
+            started_at,
+            principal: PrincipalName::new("ann"),
+            consumer_domain,
+            cost_center: None,
+            purpose: None,
+            protocol: Protocol::Postgres,
+            application_name: None,
+            statement_digest: String::new(),
+            statement: None,
+            queued_ms: 0,
+            prices: PriceList::default(),
+            max_scan_bytes: None,
+            budget: None,
+            limits: Vec::new(),
+        }
+    }
+}
+
 /// A decision, for `audit.decisions`.
 #[derive(Debug, Clone)]
 pub struct DecisionRecord {

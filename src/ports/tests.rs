@@ -8,8 +8,8 @@ use super::testing::{Product, World, add, chunk_bytes, commit, create_people, pe
 use crate::catalog::Format;
 use crate::clock::Clock;
 use crate::error::ErrorKind;
-use crate::id::{DomainName, PrincipalName, QueryId};
-use crate::metering::{Journal, LimitReached, Meter, Outcome, Protocol, QueryStart};
+use crate::id::DomainName;
+use crate::metering::{Journal, LimitReached, Meter, Outcome, QueryStart};
 
 #[path = "../fuzz/delta.rs"]
 mod fuzz;
@@ -269,23 +269,7 @@ async fn a_scan_limit_is_never_passed_and_not_blamed_on_the_product() {
 }
 
 fn start(limit: u64) -> QueryStart {
-    QueryStart {
-        query_id: QueryId::generate(),
-        started_at: Clock::system().now(),
-        principal: PrincipalName::new("ann"),
-        consumer_domain: DomainName::new("marketing").expect("a name"),
-        cost_center: None,
-        purpose: None,
-        protocol: Protocol::Postgres,
-        application_name: None,
-        statement_digest: String::new(),
-        statement: None,
-        queued_ms: 0,
-        prices: Default::default(),
-        max_scan_bytes: Some(limit),
-        budget: None,
-        limits: Vec::new(),
-    }
+    QueryStart { max_scan_bytes: Some(limit), ..QueryStart::for_test(DomainName::new("marketing").expect("a name"), Clock::system().now()) }
 }
 
 /// A query is settled when the last handle to its meters is gone; what is kept for the next query must not hold one.

@@ -64,14 +64,26 @@ async fn refused(gateway: &TestGateway, who: &str, sql: &str) -> Option<[String;
     Some([error.message().to_owned(), text(error.detail()), text(error.hint())])
 }
 
+/// Whether it would be refused, and why, as EXPLAIN (COST) has it.
+async fn foreseen(gateway: &TestGateway, who: &str, sql: &str) -> (String, Option<String>) {
+    let rows = gateway.pg(who).await.text_rows(&format!("EXPLAIN (COST) {sql}")).await.unwrap();
+    let total = rows.last().unwrap();
+    (total[9].clone().unwrap(), total[10].clone())
+}
+
 #[tokio::test]
 async fn a_limit_refuses_the_read_that_would_pass_it_on_either_door_and_after_a_restart() {
     let limits =
         "{id: fair, each: principal, per: day, bytes: 1000B}, {id: two, each: product, per: month, bytes: 900B, products: [shop.two]}";
     let mut gateway = world(limits).start().await;
+    assert_eq!(foreseen(&gateway, "sam", ONE).await, ("no".to_owned(), None));
+    let may = |limit: &str| ("possible".to_owned(), Some(format!("it may pass the limit {limit} (53400)")));
+    assert_eq!(foreseen(&gateway, "sam", TWO).await, may("two"), "what others read of it is not known");
     for _ in 0..2 {
         assert_eq!(refused(&gateway, "sam", ONE).await, None);
     }
+    assert_eq!(foreseen(&gateway, "sam", ONE).await, ("yes".to_owned(), Some("it would pass the limit fair (53400)".to_owned())));
+    assert_eq!(foreseen(&gateway, "sue", ONE).await.0, "no");
     let [message, detail, hint] = refused(&gateway, "sam", ONE).await.expect("a limit");
     assert_eq!(message, "the limit \"fair\" is reached");
     assert_eq!(

@@ -1,8 +1,8 @@
 use super::*;
 use crate::catalog::Price;
 use crate::clock::Clock;
-use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Journal, Outcome, PriceList, Protocol, QueryStart, ReadKind};
+use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName};
+use crate::metering::{Journal, Outcome, PriceList, QueryStart, ReadKind};
 
 const TIB: u64 = 1 << 40;
 
@@ -10,21 +10,10 @@ async fn query(journal: &Journal, who: &str, domain: &str, products: &[(&str, u6
     let name = |text: &str| DomainName::new(text).expect("name");
     let price = Price::flat("standard", journal.now().date_naive(), "5.00".parse().expect("decimal"));
     let start = QueryStart {
-        query_id: QueryId::generate(),
-        started_at: journal.now(),
         principal: PrincipalName::new(who),
-        consumer_domain: name(domain),
         cost_center: Some("CC-1".into()),
-        purpose: None,
-        protocol: Protocol::Postgres,
-        application_name: None,
-        statement_digest: String::new(),
-        statement: None,
-        queued_ms: 0,
         prices: PriceList::of_one("USD", price),
-        max_scan_bytes: None,
-        budget: None,
-        limits: Vec::new(),
+        ..QueryStart::for_test(name(domain), journal.now())
     };
     let account = journal.begin(start).expect("begins");
     for (product, bytes) in products {

@@ -7,11 +7,9 @@ use chrono::{DateTime, Utc};
 use super::*;
 use crate::catalog::{Catalog, Price, Snapshot};
 use crate::clock::Clock;
-use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
+use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName};
 use crate::metering::report::{By as ReportBy, Span, report};
-use crate::metering::{
-    Account, Cell, Correction, Cost, Journal, Meter, Outcome, PriceList, Protocol, QueryStart, ReadKind, Terms, close, correct,
-};
+use crate::metering::{Account, Cell, Correction, Cost, Journal, Meter, Outcome, PriceList, QueryStart, ReadKind, Terms, close, correct};
 
 const MANUAL: &str = include_str!("../../../docs/finops.md");
 const MIB: u64 = 1 << 20;
@@ -75,21 +73,10 @@ impl Worked {
         self.to(time);
         let (prices, at): (&[Arc<Price>], _) = (&self.mesh.mesh.prices, self.journal.now());
         let start = QueryStart {
-            query_id: QueryId::generate(),
-            started_at: at,
             principal: PrincipalName::new(who),
-            consumer_domain: domain(consumer),
             cost_center: self.mesh.domains.get(&domain(consumer)).and_then(|domain| domain.cost_center.clone()),
-            purpose: None,
-            protocol: Protocol::Postgres,
-            application_name: None,
-            statement_digest: String::new(),
-            statement: None,
-            queued_ms: 0,
             prices: PriceList::new("USD", prices, &domain(consumer), at.date_naive()),
-            max_scan_bytes: None,
-            budget: None,
-            limits: Vec::new(),
+            ..QueryStart::for_test(domain(consumer), at)
         };
         let account = self.journal.begin(start).expect("begins");
         let port = PortId { product: product(what), major: 1, port: PortName::new("sql").expect("a name") };

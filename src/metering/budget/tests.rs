@@ -1,7 +1,7 @@
 use super::*;
 use crate::catalog::{Price, Tier};
 use crate::clock::Clock;
-use crate::id::{PortId, PortName, PrincipalName, ProductName, QueryId};
+use crate::id::{PortId, PortName, PrincipalName, ProductName};
 use crate::metering::{Journal, Outcome, Protocol, ReadKind};
 
 mod limits;
@@ -23,21 +23,10 @@ fn start(journal: &Journal, monthly: u64, minimum: u64, charge_failed: bool) -> 
     let price =
         Price { round_to: 10, minimum_per_query: minimum, charge_failed, ..Price::flat("p", journal.now().date_naive(), PER_TIB.into()) };
     QueryStart {
-        query_id: QueryId::generate(),
-        started_at: journal.now(),
-        principal: PrincipalName::new("ann"),
-        consumer_domain: domain("marketing"),
-        cost_center: None,
-        purpose: None,
         protocol: Protocol::Flight,
-        application_name: None,
-        statement_digest: String::new(),
-        statement: None,
-        queued_ms: 0,
         prices: PriceList::of_one("USD", price),
-        max_scan_bytes: None,
         budget: Some(Budget { monthly: monthly.into(), alerts: vec![50, 100], forecast_alerts: vec![100], block: true }),
-        limits: Vec::new(),
+        ..QueryStart::for_test(domain("marketing"), journal.now())
     }
 }
 

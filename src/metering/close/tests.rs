@@ -5,10 +5,10 @@ use chrono::TimeDelta;
 use super::*;
 use crate::catalog::{Billing, Price};
 use crate::clock::Clock;
-use crate::id::{PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
+use crate::id::{PortId, PortName, ProductId, ProductName};
 use crate::metering::correct::{Correction, correct};
 use crate::metering::ledger::Ledger;
-use crate::metering::{Account, Cost, Journal, Meter, Outcome, PriceList, Protocol, QueryStart, ReadKind};
+use crate::metering::{Account, Cost, Journal, Meter, Outcome, PriceList, QueryStart, ReadKind};
 
 const GIB: u64 = 1 << 30;
 
@@ -41,23 +41,7 @@ impl World {
     fn begin(&self, consumer: &str, name: &str) -> (Account, Arc<Meter>) {
         // One unit of money a gibibyte.
         let price = Price::flat("standard", "2026-01-01".parse().expect("a day"), 1024.into());
-        let start = QueryStart {
-            query_id: QueryId::generate(),
-            started_at: self.journal.now(),
-            principal: PrincipalName::new("ann"),
-            consumer_domain: domain(consumer),
-            cost_center: None,
-            purpose: None,
-            protocol: Protocol::Postgres,
-            application_name: None,
-            statement_digest: String::new(),
-            statement: None,
-            queued_ms: 0,
-            prices: PriceList::of_one("USD", price),
-            max_scan_bytes: None,
-            budget: None,
-            limits: Vec::new(),
-        };
+        let start = QueryStart { prices: PriceList::of_one("USD", price), ..QueryStart::for_test(domain(consumer), self.journal.now()) };
         let account = self.journal.begin(start).expect("begins");
         let port = PortId { product: product(name), major: 1, port: PortName::new("sql").expect("a name") };
         let meter = account.meter(&port, "1.0.0", "7");

@@ -9,7 +9,7 @@ use super::schema::Store;
 use super::*;
 use crate::catalog::{Price, Tier};
 use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Outcome, PriceList, Protocol, ReadKind};
+use crate::metering::{Outcome, PriceList, ReadKind};
 
 mod power;
 
@@ -33,21 +33,11 @@ fn standard() -> Price {
 
 fn start() -> QueryStart {
     QueryStart {
-        query_id: QueryId::generate(),
-        started_at: noon(),
-        principal: PrincipalName::new("ann"),
-        consumer_domain: DomainName::new("marketing").expect("name"),
         cost_center: Some("CC-1".into()),
-        purpose: None,
-        protocol: Protocol::Postgres,
         application_name: Some("psql".into()),
         statement_digest: "00".into(),
-        statement: None,
-        queued_ms: 0,
         prices: PriceList::of_one("USD", standard()),
-        max_scan_bytes: None,
-        budget: None,
-        limits: Vec::new(),
+        ..QueryStart::for_test(DomainName::new("marketing").expect("name"), noon())
     }
 }
 

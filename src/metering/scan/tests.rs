@@ -11,8 +11,8 @@ use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt, PutPayload};
 
 use super::*;
 use crate::clock::Clock;
-use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
-use crate::metering::{Account, Journal, PriceList, Protocol, QueryStart};
+use crate::id::{DomainName, PortId, PortName, ProductId, ProductName};
+use crate::metering::{Account, Journal, Protocol, QueryStart};
 
 fn port() -> PortId {
     let product = ProductId { domain: DomainName::new("claims").expect("name"), product: ProductName::new("a").expect("name") };
@@ -59,21 +59,9 @@ fn limited(max_scan_bytes: u64) -> Limited {
     let folder = tempfile::tempdir().expect("folder");
     let journal = Journal::open(folder.path(), Clock::system()).expect("opens");
     let account = journal.begin(QueryStart {
-        query_id: QueryId::generate(),
-        started_at: journal.now(),
-        principal: PrincipalName::new("ann"),
-        consumer_domain: DomainName::new("marketing").expect("name"),
-        cost_center: None,
-        purpose: None,
         protocol: Protocol::Flight,
-        application_name: None,
-        statement_digest: String::new(),
-        statement: None,
-        queued_ms: 0,
-        prices: PriceList::default(),
         max_scan_bytes: Some(max_scan_bytes),
-        budget: None,
-        limits: Vec::new(),
+        ..QueryStart::for_test(DomainName::new("marketing").expect("name"), journal.now())
     });
     Limited { account: account.expect("begins"), _journal: journal, _folder: folder }
 }

@@ -65,21 +65,15 @@ fn standard(journal: &Journal) -> Price {
 
 async fn query_at(journal: &Journal, consumer: &str, reads: &[(&str, &str, u64)], filters: &[&str], price: Price) {
     let start = QueryStart {
-        query_id: QueryId::generate(),
-        started_at: journal.now(),
         principal: PrincipalName::new("someone"),
-        consumer_domain: domain(consumer),
         cost_center: Some("CC-1".into()),
         purpose: Some("pricing".into()),
         protocol: Protocol::Flight,
         application_name: Some("notebook".into()),
         statement_digest: "d1".into(),
-        statement: None,
         queued_ms: 3,
         prices: PriceList::of_one("USD", price),
-        max_scan_bytes: None,
-        budget: None,
-        limits: Vec::new(),
+        ..QueryStart::for_test(domain(consumer), journal.now())
     };
     let query_id = start.query_id;
     let account = journal.begin(start).expect("begins");

@@ -17,7 +17,7 @@ use super::super::table::{PublishedTable, fields, log_in};
 use super::super::{Publisher, Rhythm};
 use crate::catalog::Price;
 use crate::clock::Clock;
-use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
+use crate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName};
 use crate::metering::ledger::{Column, Ledger, Walk, published};
 use crate::metering::{Journal, Outcome, PriceList, Protocol, QueryStart, ReadKind};
 use crate::telemetry::Metrics;
@@ -124,21 +124,14 @@ impl Gateway {
         let price = Price::flat("standard", self.clock.now().date_naive(), "5.00".parse().expect("decimal"));
         let domain = |name| DomainName::new(name).expect("name");
         let start = QueryStart {
-            query_id: QueryId::generate(),
-            started_at: self.clock.now(),
             principal: PrincipalName::new("someone"),
-            consumer_domain: domain("marketing"),
             cost_center: Some("CC-1".into()),
-            purpose: None,
             protocol: Protocol::Flight,
             application_name: Some("notebook".into()),
             statement_digest: "d1".into(),
-            statement: None,
             queued_ms: 3,
             prices: PriceList::of_one("USD", price),
-            max_scan_bytes: None,
-            budget: None,
-            limits: Vec::new(),
+            ..QueryStart::for_test(domain("marketing"), self.clock.now())
         };
         let account = self.journal.begin(start).expect("begins");
         let product = ProductId { domain: domain("claims"), product: ProductName::new("fraud").expect("name") };
