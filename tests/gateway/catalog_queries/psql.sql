@@ -201,7 +201,7 @@ ORDER BY 1,2;
 -- => Schema | Name | Type | Owner
 -- => audit | access | table | meshgate
 -- => audit | decisions | table | meshgate
--- => audit | statements | table | meshgate
+-- => audit | overrides | table | meshgate
 -- => (85 rows)
 
 -- name: \dt+ claims.*
