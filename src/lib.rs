@@ -15,6 +15,7 @@ pub mod error;
 pub mod id;
 pub mod identity;
 pub mod metering;
+mod outbound;
 pub mod policy;
 pub mod ports;
 pub mod query;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::keys::{JwksError, MAX_BYTES};
+use crate::outbound;
 
 /// The time between two questions, at least. Also how soon it is tried again after a failure.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -43,19 +44,7 @@ pub(super) struct Fetch {
 impl Fetch {
     /// Asks nothing yet.
     pub fn new(url: Url, every: Duration) -> Result<Self, JwksError> {
-        let tls = url.scheme() == "https";
-        let client = Client::builder()
-            .user_agent(concat!("meshgate/", env!("CARGO_PKG_VERSION")))
-            // Keys are those of this address: not those of where it points to, nor of whom the environment names.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .https_only(tls)
-            .tls_built_in_root_certs(tls)
-            // A connection for each question: one that is kept could be the one that does not answer, or go on to where the address was.
-            .http1_only()
-            .pool_max_idle_per_host(0)
-            .timeout(ANSWER)
-            .build();
+        let client = outbound::seldom(url.scheme() == "https").timeout(ANSWER).build();
         let client =
             client.map_err(|_| JwksError::new(place(&url), "no connection can be made, with TLS and this machine's certificates"))?;
         let (wanted, answers, good) = (Notify::new(), watch::Sender::new(None), Mutex::new(None));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Alerts, Owed};
 use crate::error::{Fault, Result};
+use crate::outbound;
 use crate::telemetry::explain;
 
 /// How long a receiver may take to answer.
@@ -75,17 +76,7 @@ pub(super) struct Delivery {
 impl Delivery {
     /// Opens nothing yet.
     pub(super) fn new(webhook: Webhook) -> Result<Self> {
-        let tls = webhook.url.starts_with("https://");
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("meshgate/", env!("CARGO_PKG_VERSION")))
-            // What is signed is for this receiver, and not for wherever it points.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .https_only(tls)
-            .tls_built_in_root_certs(tls)
-            .http1_only()
-            .timeout(ANSWER)
-            .build();
+        let client = outbound::seldom(webhook.url.starts_with("https://")).timeout(ANSWER).build();
         Ok(Self { webhook, client: client.map_err(Fault::internal)? })
     }
 

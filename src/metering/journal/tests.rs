@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::schema::Store;
@@ -185,6 +186,19 @@ async fn the_sums_of_a_month_count_a_query_once_however_often_it_read_a_product(
     }
     let sums = "SELECT group_concat(product || ' ' || queries || ' ' || bytes_scanned, ', ') FROM usage_months";
     assert_eq!(one_text(folder.path(), sums), "a 2 22, b 2 14");
+}
+
+#[tokio::test]
+async fn a_row_of_usage_looks_for_others_of_its_query_and_not_of_its_month() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = Store::open(folder.path(), noon()).expect("opens");
+    let connection = store.connection();
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRIGGER_EQP, true).expect("is set");
+    let mut plan = connection.prepare("EXPLAIN QUERY PLAN INSERT INTO usage SELECT * FROM usage").expect("prepares");
+    let steps = plan.query_map([], |row| row.get::<_, String>("detail")).expect("explains");
+    let steps: Vec<String> = steps.collect::<rusqlite::Result<_>>().expect("reads");
+    let looks = |index: &str| steps.iter().any(|step| step.contains("SEARCH u") && step.contains(index));
+    assert!(looks("usage_of_query") && !looks("usage_by_month"), "{steps:?}");
 }
 
 fn one_text(folder: &Path, sql: &str) -> String {

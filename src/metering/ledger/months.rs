@@ -12,7 +12,8 @@ const GROUP: [&str; 6] = ["month", "consumer_domain", "cost_center", "producer_d
 /// The table in an SQLite file whose table `usage` is summed up, as far as `which` holds for the new row, and what keeps it.
 pub(in crate::metering) fn tables(which: &str) -> String {
     let group = grouped("NEW.");
-    let same: Vec<String> = GROUP.iter().map(|name| format!("u.{name} IS NEW.{name}")).collect();
+    // With a sign no index is used for them: the index on the query has few rows for each, that on the month has all.
+    let same: Vec<String> = GROUP.iter().map(|name| format!("+u.{name} IS NEW.{name}")).collect();
     format!(
         "CREATE TABLE usage_months (
              month TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT NOT NULL, producer_domain TEXT NOT NULL,

@@ -16,6 +16,7 @@ use object_store::{ClientOptions, Result};
 use parking_lot::Mutex;
 
 use crate::config::S3Settings;
+use crate::outbound;
 
 /// Connecting takes no longer.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -94,20 +95,7 @@ impl Wire {
     /// Opens nothing yet. `tls`: anything else is refused, and without it no roots are needed. `silence`: a storage that says nothing for so
     /// long is not waited for.
     fn new(tls: bool, silence: Duration) -> std::result::Result<Self, reqwest::Error> {
-        reqwest::Client::builder()
-            .user_agent(concat!("meshgate/", env!("CARGO_PKG_VERSION")))
-            // A redirect would take signed headers, and a session token, to wherever it says.
-            .redirect(reqwest::redirect::Policy::none())
-            // Nor may the environment send them through a proxy.
-            .no_proxy()
-            .https_only(tls)
-            .tls_built_in_root_certs(tls)
-            .http1_only()
-            .connect_timeout(CONNECT)
-            .read_timeout(silence)
-            .timeout(ANSWER)
-            .build()
-            .map(Self)
+        outbound::client(tls).connect_timeout(CONNECT).read_timeout(silence).timeout(ANSWER).build().map(Self)
     }
 }
 
