@@ -206,7 +206,7 @@ impl Spending {
             && let Some((limit, bytes)) = source.and_then(|source| self.strictest(source, product))
         {
             // What others read is not told.
-            let used = (limit.each != Each::Product).then(|| Share::of(used, i128::from(bytes)));
+            let used = (limit.each != Each::Product).then(|| Share::of(used, i128::from(bytes), i128::from(limit.bytes)));
             return LimitReached::Limit { limit: Arc::clone(limit), bytes, used, until: Some(period.end()) };
         }
         let monthly = self.monthly();
@@ -215,7 +215,7 @@ impl Spending {
             month: Month::of(self.began),
             monthly: monthly.decimal(),
             currency: self.prices.currency().to_owned(),
-            used: Share::of(used, monthly.units()),
+            used: Share::of(used, monthly.units(), self.budget.as_ref().map_or(0, |budget| units(budget.monthly))),
         }
     }
 }
@@ -238,9 +238,10 @@ impl Room {
             return Self { least: 0, most: allowed };
         }
         let (used, _) = purses.spent(&Whose::Scanned(Subject::of(limit.each, who.0, who.1, product), period));
-        let share = i128::from(Share::of(used, i128::from(allowed)).percent());
-        let left = |percent: i128| u64::try_from(i128::from(allowed).saturating_mul(percent.max(0)) / 100).unwrap_or_default();
-        Self { least: left(100 - share - Share::STEP), most: if share == 0 { allowed } else { left(100 - share).saturating_add(1) } }
+        let (granted, left) =
+            (i128::from(limit.bytes), |used: i128| u64::try_from((i128::from(allowed) - used).max(0)).unwrap_or(u64::MAX));
+        let told = Share::told(used, granted);
+        Self { least: left(told + Share::step(granted)), most: left(told) }
     }
 }
 

@@ -44,6 +44,11 @@ const KIND: Kind = Kind {
 const MAX_REASON: usize = 1000;
 /// Overrides that may hold at once: each read looks at them.
 const MOST: usize = 1000;
+/// Of those, one principal's.
+const MOST_OF_ONE: usize = 100;
+/// How much one may add: sums of them are still numbers that SQL has.
+const MAX_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
+const MAX_BYTES: u64 = 1 << 60;
 
 /// A budget or limit that was raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,8 +148,9 @@ impl Overrides {
         let mut held = Vec::clone(&self.0.journal.purses().overrides());
         // Queries that began before the month did may still run.
         held.retain(|held| held.month.next() >= new.month);
-        if held.len() >= MOST {
-            return Err(Fault::new(ErrorKind::ProgramLimit, format!("there are {MOST} overrides already"))
+        let own = held.iter().filter(|held| held.raised_by == new.raised_by && held.month == new.month).count();
+        if held.len() >= MOST || own >= MOST_OF_ONE {
+            return Err(Fault::new(ErrorKind::ProgramLimit, "there are too many overrides already")
                 .with_hint("Raise the budget or limit in the catalog."));
         }
         KIND.write(&mut store, |transaction| {
@@ -176,6 +182,9 @@ fn target(snapshot: &Snapshot, wish: &Wish) -> Result<(DomainName, Raised)> {
     let Some(id) = &wish.limit else {
         let amount = wish.amount.filter(|amount| !amount.is_zero());
         let amount = amount.ok_or_else(|| wrong("\"amount\" must be more than zero: by how much the budget is raised"))?;
+        if amount > MAX_AMOUNT {
+            return Err(wrong("\"amount\" is more than 1,000,000,000,000"));
+        }
         if wish.product.is_some() || wish.bytes.is_some() {
             return Err(wrong("\"product\" and \"bytes\" go with \"limit\""));
         }
@@ -189,6 +198,15 @@ fn target(snapshot: &Snapshot, wish: &Wish) -> Result<(DomainName, Raised)> {
     }
     let bytes = wish.bytes.filter(|bytes| *bytes > 0);
     let bytes = bytes.ok_or_else(|| wrong("\"bytes\" must be more than zero: by how much the limit is raised"))?;
+    if bytes > MAX_BYTES {
+        return Err(wrong("\"bytes\" are more than 1EiB"));
+    }
+    if wish.product.is_some() && !limit.each.is_of_product() {
+        return Err(wrong("\"product\" does not go with this limit, which is one of all that is read"));
+    }
+    if wish.consumer.is_some() && limit.each == Each::Product {
+        return Err(wrong("\"domain\" does not go with this limit, which is one of what all read"));
+    }
     let (owner, consumer, product) = match limit.each {
         Each::Principal | Each::Consumer => (consumer()?, Some(consumer()?), None),
         Each::Product => (product()?.domain, None, Some(product()?)),

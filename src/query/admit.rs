@@ -111,22 +111,45 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// One query's share of the gateway's memory: a limit of its own within the pool of all.
-pub(crate) struct QueryPool {
+/// The memory of consumer domains that have a limit: that of all their queries together.
+#[derive(Debug, Default)]
+pub(crate) struct DomainPools(Mutex<HashMap<DomainName, Arc<Share>>>);
+
+impl DomainPools {
+    /// A domain's, within the pool of all. A changed limit opens a new one: queries in the old one finish there.
+    pub(crate) fn of(&self, domain: &DomainName, limit: u64, shared: &Arc<dyn MemoryPool>) -> Arc<Share> {
+        let new = || Arc::new(Share::new(Arc::clone(shared), limit, "domain's"));
+        let mut pools = self.0.lock();
+        let pool = pools.entry(domain.clone()).or_insert_with(new);
+        if pool.memory_limit_bytes() != limit {
+            *pool = new();
+        }
+        Arc::clone(pool)
+    }
+}
+
+/// A share of the gateway's memory, of one query or of one domain: a limit of its own within a larger pool.
+pub(crate) struct Share {
+    whose: &'static str,
     shared: Arc<dyn MemoryPool>,
     limit: usize,
     used: AtomicUsize,
 }
 
-impl QueryPool {
-    pub(crate) fn new(shared: Arc<dyn MemoryPool>, limit: u64) -> Self {
-        Self { shared, limit: usize::try_from(limit).unwrap_or(usize::MAX), used: AtomicUsize::new(0) }
+impl Share {
+    /// `whose` is for the message: "query's".
+    pub(crate) fn new(shared: Arc<dyn MemoryPool>, limit: u64, whose: &'static str) -> Self {
+        Self { whose, shared, limit: usize::try_from(limit).unwrap_or(usize::MAX), used: AtomicUsize::new(0) }
+    }
+
+    fn memory_limit_bytes(&self) -> u64 {
+        self.limit as u64
     }
 }
 
-impl MemoryPool for QueryPool {
+impl MemoryPool for Share {
     fn name(&self) -> &str {
-        "query"
+        "share"
     }
 
     fn register(&self, consumer: &MemoryConsumer) {
@@ -150,7 +173,7 @@ impl MemoryPool for QueryPool {
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> EngineResult<()> {
         let used = self.used.fetch_add(additional, Ordering::Relaxed) + additional;
         let result = if used > self.limit {
-            Err(resources_datafusion_err!("the query's memory limit of {} bytes is reached", self.limit))
+            Err(resources_datafusion_err!("the {} memory limit of {} bytes is reached", self.whose, self.limit))
         } else {
             self.shared.try_grow(reservation, additional)
         };
@@ -169,13 +192,13 @@ impl MemoryPool for QueryPool {
     }
 }
 
-impl fmt::Debug for QueryPool {
+impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "QueryPool({} of {})", self.reserved(), self.limit)
+        write!(f, "Share({} {} of {})", self.whose, self.reserved(), self.limit)
     }
 }
 
-impl fmt::Display for QueryPool {
+impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
     }
@@ -183,6 +206,8 @@ impl fmt::Display for QueryPool {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::execution::memory_pool::GreedyMemoryPool;
+
     use super::*;
 
     #[tokio::test]
@@ -217,6 +242,24 @@ mod tests {
         drop(other);
         again.await;
         assert_eq!(admission.enter(&claims, 1, 0, &cancel).await.unwrap_err().sqlstate(), "53300");
+    }
+
+    #[test]
+    fn the_queries_of_a_domain_have_its_memory_together_and_others_have_theirs() {
+        let shared: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(1000));
+        let pools = DomainPools::default();
+        let (claims, policy) = (DomainName::new("claims").unwrap(), DomainName::new("policy").unwrap());
+        let query = |domain: &DomainName| -> Arc<dyn MemoryPool> { Arc::new(Share::new(pools.of(domain, 300, &shared), 200, "query's")) };
+        let take = |pool: &Arc<dyn MemoryPool>| MemoryConsumer::new("sort").register(pool);
+        let (one, two, other) = (query(&claims), query(&claims), query(&policy));
+        let (mut first, mut second, mut third) = (take(&one), take(&two), take(&other));
+        first.try_grow(200).unwrap();
+        assert!(first.try_grow(1).unwrap_err().to_string().contains("query's memory limit of 200 bytes"));
+        assert!(second.try_grow(101).unwrap_err().to_string().contains("domain's memory limit of 300 bytes"));
+        second.try_grow(100).unwrap();
+        third.try_grow(200).unwrap();
+        first.free();
+        second.try_grow(100).unwrap();
     }
 
     #[tokio::test]

@@ -38,10 +38,12 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 
 use crate::catalog::PortRef;
 use crate::error::{ErrorKind, Fault, Result};
+use crate::id::DomainName;
 use crate::policy::Permit;
 use crate::ports::OpenPort;
 use crate::{ports, system};
 
+use super::admit::{DomainPools, Share};
 use super::fault::fault_of;
 use super::functions::{self, Functions};
 use super::pace::paced;
@@ -56,6 +58,7 @@ pub(crate) struct Engine {
     config: SessionConfig,
     functions: Functions,
     memory: Arc<dyn MemoryPool>,
+    domains: DomainPools,
     runtime: Arc<RuntimeEnv>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
     type_planner: Arc<dyn TypePlanner>,
@@ -74,6 +77,7 @@ impl Engine {
             config: ports::session_config(),
             functions: Functions::new(),
             memory: Arc::clone(&memory),
+            domains: DomainPools::default(),
             runtime: Arc::new(RuntimeEnv { memory_pool: memory, ..runtime.clone() }),
             expr_planners: std::iter::once(Arc::new(dialect::Operators) as _).chain(functions::planners()).collect(),
             type_planner: Arc::new(system::PgTypePlanner),
@@ -93,9 +97,13 @@ impl Engine {
         &self.functions
     }
 
-    /// A runtime for one query, with its own share of the memory.
-    pub(crate) fn query_runtime(&self, memory: u64) -> Arc<RuntimeEnv> {
-        let pool = super::admit::QueryPool::new(Arc::clone(&self.memory), memory);
+    /// A runtime for one query, with its own share of the memory, and within that of its domain where it has a limit.
+    pub(crate) fn query_runtime(&self, memory: u64, domain: Option<(&DomainName, u64)>) -> Arc<RuntimeEnv> {
+        let within: Arc<dyn MemoryPool> = match domain {
+            Some((domain, limit)) => self.domains.of(domain, limit, &self.memory),
+            None => Arc::clone(&self.memory),
+        };
+        let pool = Share::new(within, memory, "query's");
         Arc::new(RuntimeEnv { memory_pool: Arc::new(pool), ..self.runtime.as_ref().clone() })
     }
 

@@ -71,7 +71,10 @@ impl Authorised {
 
     /// The world that the query's scans live in: its granted ports and nothing else.
     fn scope(&self, gateway: &Gateway) -> Arc<Scope> {
-        let mut scope = Scope::new(&gateway.engine().query_runtime(gateway.limits().query_memory));
+        let domain = &self.asker.principal.domain;
+        let limit = self.asker.snapshot.domains.get(domain).and_then(|domain| domain.limits.memory);
+        let memory = gateway.limits().query_memory;
+        let mut scope = Scope::new(&gateway.engine().query_runtime(memory, limit.map(|limit| (domain, limit))));
         for granted in self.grants.values() {
             scope.add(&granted.port, &granted.meter);
         }

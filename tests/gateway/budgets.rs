@@ -157,6 +157,7 @@ async fn a_steward_raises_a_budget_until_the_month_ends_and_nobody_else_does() {
     for (wrong, status) in [
         (r#"{"domain": "sales", "amount": "0", "reason": "x"}"#, 400),
         (r#"{"domain": "sales", "amount": "-5", "reason": "x"}"#, 400),
+        (r#"{"domain": "sales", "amount": "1000000000001", "reason": "x"}"#, 400),
         (r#"{"domain": "sales", "amount": "5", "reason": " "}"#, 400),
         (r#"{"domain": "sales", "reason": "x"}"#, 400),
         (r#"{"domain": "sales", "amount": "5"}"#, 400),

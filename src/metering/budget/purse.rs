@@ -98,12 +98,25 @@ impl Whose {
 pub struct Share(u8);
 
 impl Share {
-    /// The steps, in percent.
-    pub(super) const STEP: i128 = 5;
+    /// Steps of the whole.
+    const STEPS: i128 = 20;
 
-    pub(in crate::metering) fn of(used: i128, ceiling: i128) -> Self {
-        let steps = used.saturating_mul(100 / Self::STEP).checked_div(ceiling).unwrap_or(100 / Self::STEP);
-        Self(u8::try_from((steps * Self::STEP).clamp(0, 100)).unwrap_or(100))
+    /// The share of a `ceiling` of which what the catalog grants is `granted`. The steps are of that: were they of the ceiling, whoever raises it
+    /// little by little would move them about, and so weigh what was used.
+    pub(in crate::metering) fn of(used: i128, ceiling: i128, granted: i128) -> Self {
+        let percent = Self::told(used, granted).saturating_mul(100).checked_div(ceiling).unwrap_or(100);
+        Self(u8::try_from(percent.clamp(0, 100)).unwrap_or(100))
+    }
+
+    /// What was used in whole steps, rounded down.
+    pub(in crate::metering) fn told(used: i128, granted: i128) -> i128 {
+        let steps = used.saturating_mul(Self::STEPS).checked_div(granted).unwrap_or_default().max(0);
+        steps.saturating_mul(granted) / Self::STEPS
+    }
+
+    /// The most by which that may be too little.
+    pub(in crate::metering) fn step(granted: i128) -> i128 {
+        granted / Self::STEPS + 1
     }
 
     /// At least so many percent were used.

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Budget, Whose, units};
+use super::{Budget, Share, Whose, units};
 use crate::id::DomainName;
 use crate::metering::price::Cost;
 use crate::metering::{Journal, Month};
@@ -40,15 +40,19 @@ impl BudgetState {
         self.used.saturating_add(self.corrected)
     }
 
-    /// The same where what was spent is told in whole steps of the budget, rounded down.
+    /// The same where what was spent is told in whole steps of what the catalog grants, rounded down.
     pub(crate) fn in_steps(self) -> Self {
-        let share = i128::from(super::Share::of(self.spent(), self.budget).percent());
-        Self { used: self.budget.saturating_mul(share) / 100, corrected: 0, ..self }
+        Self { used: Share::told(self.spent(), self.granted()).min(self.budget), corrected: 0, ..self }
     }
 
     /// By how much less than what was spent may be told.
     pub(crate) fn step(&self) -> i128 {
-        self.budget.saturating_mul(super::Share::STEP) / 100 + 1
+        Share::step(self.granted())
+    }
+
+    /// What the catalog grants.
+    fn granted(&self) -> i128 {
+        self.budget.saturating_sub(self.raised)
     }
 
     /// What the month is going to cost if it goes on as it did: the run rate, which is what was spent by the time that has passed, times the
@@ -98,6 +102,17 @@ mod tests {
         assert_eq!(state.forecast(at("2026-12-01T00:00:00Z")), 150);
         assert_eq!(state.percent(state.forecast(at("2026-11-16T00:00:00Z"))), Some(3000));
         assert_eq!(self::state(0, 5, 0).percent(5), None);
+    }
+
+    #[test]
+    fn raising_a_budget_little_by_little_does_not_weigh_what_was_spent() {
+        // Two that spent differently within one step are told the same, however their budgets are raised.
+        for raised in 0..200 {
+            let told = |used| BudgetState { raised, ..state(1000 + raised, used, 0) }.in_steps();
+            assert_eq!(told(401).spent(), told(449).spent(), "{raised}");
+            let percent = |used| super::super::Share::of(used, 1000 + raised, 1000);
+            assert_eq!(percent(401), percent(449), "{raised}");
+        }
     }
 
     #[test]
