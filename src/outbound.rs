@@ -2,6 +2,18 @@
 
 use reqwest::ClientBuilder;
 use reqwest::redirect::Policy;
+use url::{Host, Url};
+
+/// Whether nobody on the way can read or change what is said: it is `https`, or `http` that does not leave this machine.
+pub(crate) fn is_guarded(url: &Url) -> bool {
+    let on_this_machine = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || url.scheme() == "http" && on_this_machine
+}
 
 /// One that follows no redirect, which would take what is sent, signed or secret, to wherever it says; that the environment cannot send through
 /// a proxy; and that with `tls` speaks nothing else. Without it no certificates of the machine are needed.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use url::{Host, Url};
+use url::Url;
 
 use super::document::Reader;
 use super::kinds::{Folder, Kind, Text, Time, Wrong, text};
+use crate::outbound;
 
 /// An issuer of tokens (JWT), and what its claims mean here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,13 +178,7 @@ fn address(text: &str) -> Result<Url, &'static str> {
     if text.split_once("://").is_none_or(|(_, rest)| rest.starts_with(['/', '\\'])) {
         return Err("not an address; it begins with https:// and the name of a host");
     }
-    let on_this_machine = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if !(url.scheme() == "https" || url.scheme() == "http" && on_this_machine) {
+    if !outbound::is_guarded(&url) {
         return Err("keys are fetched over https, or over http from this machine");
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {

@@ -47,7 +47,7 @@ const MOST: usize = 1000;
 /// Of those, one principal's.
 const MOST_OF_ONE: usize = 100;
 /// How much one may add: sums of them are still numbers that SQL has.
-const MAX_AMOUNT: Decimal = Decimal::from_parts(0xD4A5_1000, 0xE8, 0, false, 0);
+const MAX_AMOUNT: u64 = 1_000_000_000_000;
 const MAX_BYTES: u64 = 1 << 60;
 
 /// A budget or limit that was raised.
@@ -182,7 +182,7 @@ fn target(snapshot: &Snapshot, wish: &Wish) -> Result<(DomainName, Raised)> {
     let Some(id) = &wish.limit else {
         let amount = wish.amount.filter(|amount| !amount.is_zero());
         let amount = amount.ok_or_else(|| wrong("\"amount\" must be more than zero: by how much the budget is raised"))?;
-        if amount > MAX_AMOUNT {
+        if amount > Decimal::from(MAX_AMOUNT) {
             return Err(wrong("\"amount\" is more than 1,000,000,000,000"));
         }
         if wish.product.is_some() || wish.bytes.is_some() {

@@ -252,7 +252,7 @@ mod tests {
         let query = |domain: &DomainName| -> Arc<dyn MemoryPool> { Arc::new(Share::new(pools.of(domain, 300, &shared), 200, "query's")) };
         let take = |pool: &Arc<dyn MemoryPool>| MemoryConsumer::new("sort").register(pool);
         let (one, two, other) = (query(&claims), query(&claims), query(&policy));
-        let (mut first, mut second, mut third) = (take(&one), take(&two), take(&other));
+        let (first, second, third) = (take(&one), take(&two), take(&other));
         first.try_grow(200).unwrap();
         assert!(first.try_grow(1).unwrap_err().to_string().contains("query's memory limit of 200 bytes"));
         assert!(second.try_grow(101).unwrap_err().to_string().contains("domain's memory limit of 300 bytes"));

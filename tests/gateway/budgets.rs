@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use meshgate::metering::Webhook;
 use sha2::Sha256;
 
+use crate::finance::{file, product};
 use crate::harness::{Builder, FINANCE, PASSWORD, TestGateway, eventually};
 
 fn mesh(limits: &str) -> String {
@@ -14,23 +15,6 @@ fn mesh(limits: &str) -> String {
         "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {{name: dear}}\nspec:\n  currency: USD\n  \
          prices: [{{id: dear, from: 2020-01-01, perTiB: \"1099511627776\"}}]\n  limits: [{limits}]\n"
     )
-}
-
-/// A public product of text, which is read whole or not at all.
-fn product(name: &str) -> String {
-    format!(
-        "apiVersion: datamesh.io/v1\nkind: DataProduct\nmetadata:\n  name: {name}\n  domain: shop\n  version: 1.0.0\n  description: Rows.\n  \
-         owner: {{team: shop, contact: shop@test.example}}\n  status: active\nspec:\n  outputPorts:\n    - name: files\n      format: csv\n      \
-         location: file:data/shop/{name}.csv\n      options: {{header: true}}\n      schema: [{{name: id, type: bigint}}]\n  sla: {{freshness: 1h}}\n  \
-         policies: {{access: public}}\n"
-    )
-}
-
-/// A file of so many bytes.
-fn file(bytes: usize) -> String {
-    let text = format!("id\n{}", "1\n".repeat((bytes - 3) / 2));
-    assert_eq!(text.len(), bytes);
-    text
 }
 
 /// Two products of 401 bytes, a unit of money for each.

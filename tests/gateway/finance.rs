@@ -12,7 +12,8 @@ const MESH: &str = "apiVersion: datamesh.io/v1\nkind: Mesh\nmetadata: {name: dea
     - {id: standard, from: 2020-01-01, perTiB: \"1099511627776\", freePerMonth: 100B}\n    \
     - {id: small, from: 2020-01-01, products: [shop.small], consumers: [sales], perTiB: \"2199023255552\"}\n";
 
-fn product(name: &str) -> String {
+/// A public product of text, which is read whole or not at all.
+pub fn product(name: &str) -> String {
     format!(
         "apiVersion: datamesh.io/v1\nkind: DataProduct\nmetadata:\n  name: {name}\n  domain: shop\n  version: 1.0.0\n  description: Rows.\n  \
          owner: {{team: shop, contact: shop@test.example}}\n  status: active\nspec:\n  outputPorts:\n    - name: files\n      format: csv\n      \
@@ -22,7 +23,7 @@ fn product(name: &str) -> String {
 }
 
 /// A file of so many bytes.
-fn file(bytes: usize) -> String {
+pub fn file(bytes: usize) -> String {
     let text = format!("id\n{}", "1\n".repeat((bytes - 3) / 2));
     assert_eq!(text.len(), bytes);
     text

@@ -39,13 +39,7 @@ impl Webhook {
     /// where it is this machine's.
     pub fn new(url: &str, secret: &str) -> std::result::Result<Self, &'static str> {
         let parsed = url::Url::parse(url).map_err(|_| "a webhook is an URL, as \"https://alerts.example/meshgate\"")?;
-        let here = match parsed.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if parsed.scheme() != "https" && !(parsed.scheme() == "http" && here) {
+        if !outbound::is_guarded(&parsed) {
             return Err("a webhook is told over https");
         }
         if !parsed.username().is_empty() || parsed.password().is_some() {

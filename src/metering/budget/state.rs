@@ -110,7 +110,7 @@ mod tests {
         for raised in 0..200 {
             let told = |used| BudgetState { raised, ..state(1000 + raised, used, 0) }.in_steps();
             assert_eq!(told(401).spent(), told(449).spent(), "{raised}");
-            let percent = |used| super::super::Share::of(used, 1000 + raised, 1000);
+            let percent = |used| Share::of(used, 1000 + raised, 1000);
             assert_eq!(percent(401), percent(449), "{raised}");
         }
     }
