@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use meshgate::catalog::Price;
+use meshgate::catalog::{Price, Workload};
 use meshgate::clock::Clock;
 use meshgate::id::{DomainName, PortId, PortName, PrincipalName, ProductId, ProductName, QueryId};
 use meshgate::metering::{Journal, Meter, Outcome, PriceList, Protocol, Publisher, QueryStart, ReadKind, Rhythm, metered_store};
@@ -195,7 +195,9 @@ fn start() -> Result<QueryStart> {
         cost_center: Some("CC-1".into()),
         purpose: None,
         protocol: Protocol::Postgres,
+        workload: Workload::Interactive,
         application_name: Some("bench".into()),
+        tags: None,
         statement_digest: "0".repeat(64),
         statement: None,
         queued_ms: 0,

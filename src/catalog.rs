@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
 
-pub use limits::{Each, Per, ScanLimit};
+pub use limits::{Each, Per, ScanLimit, Workload};
 pub use live::{Catalog, CredentialCheck};
 pub use prices::{Price, Tier};
 pub(crate) use values::{amount, bytes, duration};
@@ -107,6 +107,9 @@ pub struct Mesh {
     pub prices: Vec<Arc<Price>>,
     /// How many bytes may be scanned.
     pub limits: Vec<Arc<ScanLimit>>,
+    /// What the names of applications begin with that are known to look at tables on their own account (`query::workload`); without a list, the
+    /// gateway's own.
+    pub crawlers: Option<Vec<String>>,
     /// Classifications by dotted label; a rule for `PII` holds for `PII.NationalID`.
     pub classifications: BTreeMap<String, ClassificationRule>,
     /// The pattern that column names of published products hold to.

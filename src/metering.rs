@@ -27,7 +27,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::{Budget, ScanLimit};
+use crate::catalog::{Budget, ScanLimit, Workload};
 use crate::id::{DomainName, PrincipalName, QueryId};
 
 pub use account::Account;
@@ -115,8 +115,12 @@ pub struct QueryStart {
     pub purpose: Option<String>,
     /// Which door.
     pub protocol: Protocol,
+    /// What kind of work it is.
+    pub workload: Workload,
     /// What the client calls itself.
     pub application_name: Option<String>,
+    /// What the session tags its work with: an object of JSON, whose values are text.
+    pub tags: Option<String>,
     /// Digest of the statement with its literals removed.
     pub statement_digest: String,
     /// The statement itself, where the gateway keeps statements.
@@ -145,7 +149,9 @@ impl QueryStart {
             cost_center: None,
             purpose: None,
             protocol: Protocol::Postgres,
+            workload: Workload::Interactive,
             application_name: None,
+            tags: None,
             statement_digest: String::new(),
             statement: None,
             queued_ms: 0,

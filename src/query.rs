@@ -29,6 +29,7 @@ mod settings;
 mod view;
 mod visible;
 mod workers;
+mod workload;
 mod written;
 
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Access;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, ScanLimit};
 use crate::clock::Clock;
 use crate::config::{CredentialSettings, Limits, PseudonymKeys, Statements};
 use crate::error::{ErrorKind, Fault, Result};
@@ -86,6 +87,7 @@ pub(crate) use self::resolve::Asker;
 use self::resolve::Resolved;
 use self::running::{Reason, Record, RunningQueries, Stop};
 use self::visible::VisibleCache;
+use self::workload::workload;
 
 /// How often running queries are asked whether their readers' tokens still hold.
 const TOKEN_CHECK: Duration = Duration::from_secs(1);
@@ -398,6 +400,9 @@ impl Gateway {
         let domain = asker.snapshot.domains.get(&asker.principal.domain);
         let mesh = &asker.snapshot.mesh;
         let limits = [session.settings().max_scan_bytes(), domain.and_then(|d| d.limits.max_scan_bytes), self.parts.limits.max_scan_bytes];
+        let application_name = session.settings().application_name();
+        let workload = workload(parsed, application_name.as_deref(), mesh.crawlers.as_deref());
+        let holds = |limit: &&Arc<ScanLimit>| limit.holds(&asker.principal.domain) && limit.counts(workload);
         QueryStart {
             query_id,
             started_at: now,
@@ -406,14 +411,16 @@ impl Gateway {
             cost_center: domain.and_then(|d| d.cost_center.clone()),
             purpose: asker.circumstances.purpose.clone(),
             protocol: session.protocol(),
-            application_name: session.settings().application_name(),
+            workload,
+            application_name,
+            tags: session.settings().tags(),
             statement_digest: parsed.digest().to_owned(),
             statement: (self.parts.statements == Statements::Full).then(|| parsed.text().to_owned()),
             queued_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             prices: PriceList::new(&mesh.currency, &mesh.prices, &asker.principal.domain, now.date_naive()),
             max_scan_bytes: limits.into_iter().flatten().min(),
             budget: domain.and_then(|d| d.budget.clone()),
-            limits: mesh.limits.iter().filter(|limit| limit.holds(&asker.principal.domain)).cloned().collect(),
+            limits: mesh.limits.iter().filter(holds).cloned().collect(),
         }
     }
 

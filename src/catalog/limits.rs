@@ -23,6 +23,32 @@ pub struct ScanLimit {
     pub products: Vec<ProductId>,
     /// The consumer domains that it is for; where it is empty, all.
     pub consumers: Vec<DomainName>,
+    /// The work that it is for; without one, all.
+    pub workload: Option<Workload>,
+}
+
+/// What kind of work a query is, as far as it can be told from what the client says of itself and from the statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Workload {
+    /// Somebody's question.
+    Interactive,
+    /// A BI tool that looks at tables on its own account: it samples them, lists the values of their columns, profiles them.
+    Crawl,
+}
+
+impl Workload {
+    /// As the ledger and the catalog write it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Interactive => "interactive",
+            Self::Crawl => "crawl",
+        }
+    }
+
+    /// The one with a label.
+    pub fn of_label(label: &str) -> Option<Self> {
+        WORKLOADS.iter().find(|(known, _)| *known == label).map(|(_, workload)| *workload)
+    }
 }
 
 /// Whose bytes a limit counts together.
@@ -73,6 +99,11 @@ impl ScanLimit {
         self.consumers.is_empty() || self.consumers.contains(consumer)
     }
 
+    /// Whether it holds for work of a kind.
+    pub fn counts(&self, workload: Workload) -> bool {
+        self.workload.is_none_or(|only| only == workload)
+    }
+
     /// Whether it is for a product.
     pub fn covers(&self, product: &ProductId) -> bool {
         self.products.is_empty() || self.products.contains(product)
@@ -82,7 +113,9 @@ impl ScanLimit {
 const EACH: [(&str, Each); 4] =
     [("principal", Each::Principal), ("consumer", Each::Consumer), ("product", Each::Product), ("consumer-product", Each::ConsumerProduct)];
 const PER: [(&str, Per); 3] = [("query", Per::Query), ("day", Per::Day), ("month", Per::Month)];
-const KEYS: [&str; 6] = ["id", "each", "per", "bytes", "products", "consumers"];
+const WORKLOADS: [(&str, Workload); 2] =
+    [(Workload::Interactive.label(), Workload::Interactive), (Workload::Crawl.label(), Workload::Crawl)];
+const KEYS: [&str; 7] = ["id", "each", "per", "bytes", "products", "consumers", "workload"];
 
 pub(super) fn read(list: Value<'_>, report: &mut Report) -> Vec<Arc<ScanLimit>> {
     let mut limits: Vec<Arc<ScanLimit>> = Vec::new();
@@ -118,6 +151,7 @@ fn limit(item: Value<'_>, report: &mut Report) -> Option<ScanLimit> {
         bytes: bytes?,
         products: names(fields.get("products"), product, report),
         consumers: names(fields.get("consumers"), |name| DomainName::new(name).map_err(|error| error.to_string()), report),
+        workload: fields.get("workload").and_then(|value| value.word(&WORKLOADS, report)),
     })
 }
 

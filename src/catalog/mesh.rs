@@ -14,7 +14,7 @@ const BILLING: [(&str, Billing); 2] = [("showback", Billing::Showback), ("charge
 pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
     let (metadata, spec) = envelope(root, "Mesh", report)?;
     let name = metadata.fields(&["name"], report).and_then(|fields| fields.require("name", report)?.filled(report)).map(str::to_owned);
-    let known = ["currency", "billing", "prices", "limits", "classifications", "naming", "requiredColumns", "regions"];
+    let known = ["currency", "billing", "prices", "limits", "crawlers", "classifications", "naming", "requiredColumns", "regions"];
     let spec = spec.fields(&known, report)?;
     let mesh = Mesh {
         name: name.unwrap_or_default(),
@@ -22,6 +22,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Option<Mesh> {
         billing: spec.get("billing").and_then(|value| value.word(&BILLING, report)).unwrap_or_default(),
         prices: spec.get("prices").map(|value| prices::read(value, report)).unwrap_or_default(),
         limits: spec.get("limits").map(|value| limits::read(value, report)).unwrap_or_default(),
+        crawlers: spec.get("crawlers").map(|value| value.texts(report)),
         classifications: spec.get("classifications").map(|value| classifications(value, report)).unwrap_or_default(),
         column_pattern: spec.get("naming").and_then(|value| naming(value, report)),
         required_columns: spec.get("requiredColumns").map(|value| required_columns(value, report)).unwrap_or_default(),

@@ -151,7 +151,7 @@ impl Spending {
         }
         for limit in self.limits.iter().filter(|limit| limit.covers(product)) {
             let Some(period) = Period::of(limit.per, self.began) else { continue };
-            let whose = Whose::Scanned(Subject::of(limit.each, &self.principal, &self.consumer, product), period);
+            let whose = Whose::Scanned(Subject::of(limit.each, &self.principal, &self.consumer, product), limit.workload, period);
             match sources.iter_mut().find(|source| source.whose == whose) {
                 Some(source) => source.limits.push(Arc::clone(limit)),
                 None => sources.push(Source { whose, limits: vec![Arc::clone(limit)] }),
@@ -202,7 +202,7 @@ impl Spending {
     }
 
     fn refusal(&self, source: Option<&Source>, product: &ProductId, used: i128) -> LimitReached {
-        if let Some(Source { whose: Whose::Scanned(_, period), .. }) = source
+        if let Some(Source { whose: Whose::Scanned(_, _, period), .. }) = source
             && let Some((limit, bytes)) = source.and_then(|source| self.strictest(source, product))
         {
             // What others read is not told.
@@ -237,7 +237,7 @@ impl Room {
         if limit.each == Each::Product {
             return Self { least: 0, most: allowed };
         }
-        let (used, _) = purses.spent(&Whose::Scanned(Subject::of(limit.each, who.0, who.1, product), period));
+        let (used, _) = purses.spent(&Whose::Scanned(Subject::of(limit.each, who.0, who.1, product), limit.workload, period));
         let (granted, left) =
             (i128::from(limit.bytes), |used: i128| u64::try_from((i128::from(allowed) - used).max(0)).unwrap_or(u64::MAX));
         let told = Share::told(used, granted);

@@ -4,6 +4,7 @@
 //! was priced is derived from the cost, so that quantity times unit price is the cost, with rounding steps and minima in it; what
 //! was consumed are the bytes that were scanned. Usage that no price was in force for is in `finops.usage` and on no bill.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -66,6 +67,8 @@ const COLUMNS: &[(&str, Source)] = &[
     ("ChargeFrequency", Source::Text(|row| if row.usage.is_some() { "Usage-Based" } else { "One-Time" }.to_owned())),
     ("ChargePeriodEnd", Source::Day(Row::end)),
     ("ChargePeriodStart", Source::Day(|row| Some(row.day))),
+    // None is made, but what is said of quantities is said of those that no commitment covers.
+    ("CommitmentDiscountStatus", Source::Null),
     ("ConsumedQuantity", Source::Measured),
     ("ConsumedUnit", Source::Used("B")),
     ("ContractedCost", Source::Cost),
@@ -77,6 +80,10 @@ const COLUMNS: &[(&str, Source)] = &[
     ("ListCost", Source::Cost),
     ("ListUnitPrice", Source::UnitPrice),
     ("PricingCategory", Source::Used("Standard")),
+    ("PricingCurrency", Source::Text(|row| row.currency.clone())),
+    ("PricingCurrencyContractedUnitPrice", Source::UnitPrice),
+    ("PricingCurrencyEffectiveCost", Source::Cost),
+    ("PricingCurrencyListUnitPrice", Source::UnitPrice),
     ("PricingQuantity", Source::Priced),
     ("PricingUnit", Source::Used("TiB")),
     ("ResourceId", Source::Maybe(|row| row.port().map(|port| format!("urn:meshgate:{}:{}:{port}", row.producer, row.product)))),
@@ -92,7 +99,7 @@ const COLUMNS: &[(&str, Source)] = &[
     ("SkuPriceId", Source::Maybe(|row| row.usage.as_ref().map(|usage| usage.price_id.clone()))),
     ("SubAccountId", Source::Text(|row| row.consumer.clone())),
     ("SubAccountName", Source::Text(|row| row.consumer.clone())),
-    ("Tags", Source::Text(|row| serde_json::json!({ "mesh/consumer": row.consumer, "mesh/producer": row.producer }).to_string())),
+    ("Tags", Source::Text(Row::tags)),
     ("x_ConsumerDomain", Source::Text(|row| row.consumer.clone())),
     ("x_CostCenter", Source::Maybe(|row| row.cost_center.clone())),
     ("x_OutputPort", Source::Maybe(|row| row.port().map(str::to_owned))),
@@ -152,6 +159,8 @@ struct Row {
 
 struct Usage {
     port: String,
+    /// The session's, as an object of JSON.
+    tags: Option<String>,
     price_id: String,
     bytes: i64,
     /// Of a tebibyte, in units of 10^-10.
@@ -170,6 +179,15 @@ impl Row {
 
     fn port(&self) -> Option<&str> {
         self.usage.as_ref().map(|usage| usage.port.as_str())
+    }
+
+    /// The gateway's own, whose keys have its prefix, and those of the session.
+    fn tags(&self) -> String {
+        let given = self.usage.as_ref().and_then(|usage| usage.tags.as_deref());
+        let mut tags: BTreeMap<String, String> = given.and_then(|tags| serde_json::from_str(tags).ok()).unwrap_or_default();
+        tags.insert("mesh/consumer".to_owned(), self.consumer.clone());
+        tags.insert("mesh/producer".to_owned(), self.producer.clone());
+        serde_json::json!(tags).to_string()
     }
 
     fn description(&self) -> String {
@@ -218,6 +236,7 @@ const READ: &[Column] = &[
     column("month", Kind::Text, ""),
     maybe("statement", Kind::Text, ""),
     maybe("reason", Kind::Text, ""),
+    maybe("tags", Kind::Text, ""),
 ];
 
 /// The dataset over the charges for which `condition` holds, in which `values` are `?1`, `?2`, …
@@ -231,12 +250,12 @@ pub(crate) fn cost_and_usage(ledger: &Ledger, version: Version, mesh: &str, cond
     };
     let sql = format!(
         "SELECT {DAY}, consumer_domain, cost_center, producer_domain, product, port, price_id, unit_price, currency,
-             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), month, {}, NULL
+             count(DISTINCT query_id), sum(bytes_from_storage + bytes_from_cache), sum(cost_micros), sum(cost_rest), month, {}, NULL, tags
          FROM usage WHERE ({condition}) AND price_id IS NOT NULL AND currency IS NOT NULL
-         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, month
+         GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, month, tags
          UNION ALL
          SELECT CAST(strftime('%s', of_month || '-01') AS INTEGER) * 1000000, consumer_domain, cost_center, producer_domain, product, NULL,
-             NULL, NULL, currency, 0, 0, cost_micros, cost_rest, month, {}, reason
+             NULL, NULL, currency, 0, 0, cost_micros, cost_rest, month, {}, reason, NULL
          FROM corrections WHERE ({condition})
          ORDER BY 1, 2, 4, 5, 6, 7",
         statement("usage"),
@@ -253,14 +272,14 @@ fn rows(batch: &RecordBatch) -> Vec<Row> {
     let decimals = |at: usize| -> Vec<i128> { batch.column(at).as_primitive::<Decimal128Type>().values().to_vec() };
     let counts = |at: usize| -> Vec<i64> { batch.column(at).as_primitive::<Int64Type>().values().to_vec() };
     let days = batch.column(0).as_primitive::<arrow::datatypes::TimestampMicrosecondType>().values().to_vec();
-    let [consumers, centers, producers, products, ports, ids, currencies, months, statements, reasons] =
-        [1, 2, 3, 4, 5, 6, 8, 12, 13, 14].map(texts);
+    let [consumers, centers, producers, products, ports, ids, currencies, months, statements, reasons, tags] =
+        [1, 2, 3, 4, 5, 6, 8, 12, 13, 14, 15].map(texts);
     let (prices, queries, bytes, costs) = (decimals(7), counts(9), counts(10), decimals(11));
     let row = |at: usize| {
         let text = |texts: &[Option<String>]| texts.get(at).cloned().flatten();
         let usage = || {
             let (port, price_id) = (text(&ports)?, text(&ids)?);
-            Some(Usage { port, price_id, bytes: *bytes.get(at)?, unit_price: *prices.get(at)? })
+            Some(Usage { port, tags: text(&tags), price_id, bytes: *bytes.get(at)?, unit_price: *prices.get(at)? })
         };
         Some(Row {
             month: text(&months)?.parse().ok()?,
@@ -288,7 +307,9 @@ impl Source {
             Self::Cost => Kind::Cost.data_type(),
             Self::UnitPrice => Kind::Price.data_type(),
             Self::Priced => DataType::Decimal128(DIGITS, FINE),
-            Self::Measured | Self::Queries => DataType::Int64,
+            // The specification has decimals only; readers of CSV take whole numbers for integers.
+            Self::Measured => DataType::Decimal128(DIGITS, 1),
+            Self::Queries => DataType::Int64,
         }
     }
 
@@ -308,7 +329,7 @@ impl Source {
             Self::Cost => return decimals(&|row| Some(row.cost)),
             Self::UnitPrice => return decimals(&|row| Some(row.usage.as_ref()?.unit_price)),
             Self::Priced => return decimals(&Row::priced),
-            Self::Measured => Arc::new(rows.iter().map(|row| Some(row.usage.as_ref()?.bytes)).collect::<Int64Array>()),
+            Self::Measured => return decimals(&|row| Some(i128::from(row.usage.as_ref()?.bytes) * 10)),
             Self::Queries => Arc::new(rows.iter().map(|row| Some(row.queries)).collect::<Int64Array>()),
             Self::Day(of) => {
                 let moment = |row: &Row| of(row).map(|day| day.and_time(NaiveTime::MIN).and_utc().timestamp_micros());

@@ -34,10 +34,10 @@ const PAGE: i64 = 8192;
 /// What is owed: usage as the connection's reader may see it, and corrections.
 const CHARGES: &str = "
     CREATE TEMP VIEW charges AS
-    SELECT month, consumer_domain, cost_center, producer_domain, product, query_id, principal, purpose, application_name,
+    SELECT month, consumer_domain, cost_center, producer_domain, product, query_id, principal, purpose, application_name, workload,
         bytes_from_storage + bytes_from_cache AS bytes_scanned, cost_micros, cost_rest, currency FROM usage
     UNION ALL
-    SELECT month, consumer_domain, cost_center, producer_domain, product, NULL, NULL, NULL, NULL, 0, cost_micros, cost_rest, currency
+    SELECT month, consumer_domain, cost_center, producer_domain, product, NULL, NULL, NULL, NULL, NULL, 0, cost_micros, cost_rest, currency
     FROM main.corrections;
 ";
 

@@ -9,7 +9,7 @@ use chrono::SecondsFormat;
 use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
 use rust_decimal::Decimal;
 
-use crate::catalog::Each;
+use crate::catalog::{Each, Workload};
 use crate::error::{ErrorKind, Fault, causes};
 use crate::metering::{LimitReached, Share};
 
@@ -106,6 +106,11 @@ pub(crate) fn limit_fault(limit: &LimitReached) -> Fault {
                 Each::Product => format!("{bytes} bytes of a product may be scanned in a {per}"),
                 Each::ConsumerProduct => format!("A consumer domain may scan {bytes} bytes of a product in a {per}"),
             };
+            let work = match which.workload {
+                Some(Workload::Crawl) => " for crawling",
+                Some(Workload::Interactive) => " for questions",
+                None => "",
+            };
             let share = used.map(|used| format!(" {}", share(used, &format!("{} bytes", left((*bytes).into(), used).trunc()))));
             let hint = match until {
                 Some(until) => {
@@ -114,7 +119,7 @@ pub(crate) fn limit_fault(limit: &LimitReached) -> Fault {
                 None => "Read fewer columns or partitions.".to_owned(),
             };
             Fault::new(ErrorKind::ScanLimit, limit.to_string())
-                .with_detail(format!("{allowed}, and the next read would pass that.{}", share.unwrap_or_default()))
+                .with_detail(format!("{allowed}{work}, and the next read would pass that.{}", share.unwrap_or_default()))
                 .with_hint(hint)
         }
     }

@@ -15,7 +15,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
 use sha2::{Digest, Sha256};
 
 use crate::error::{ErrorKind, Fault, Result};
@@ -37,6 +37,7 @@ struct Inner {
     inner: Option<Parsed>,
     digest: String,
     text: String,
+    remark: String,
 }
 
 /// What a [`Kind::Rows`] statement runs.
@@ -223,11 +224,16 @@ impl Parsed {
     pub(crate) fn text(&self) -> &str {
         &self.0.text
     }
+
+    /// The comment before it, or the first one in it: tools say there who asks. The beginning of it, where it is long.
+    pub(crate) fn remark(&self) -> &str {
+        &self.0.remark
+    }
 }
 
 /// A statement without a body of its own.
 fn plain(kind: Kind, tag: &'static str) -> Inner {
-    Inner { kind, tag, body: Body::Nothing, inner: None, digest: String::new(), text: String::new() }
+    Inner { kind, tag, body: Body::Nothing, inner: None, digest: String::new(), text: String::new(), remark: String::new() }
 }
 
 /// A statement that gives rows.
@@ -250,19 +256,40 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
     }
     let source = Source::of(sql);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| source.lexical_fault(&e))?;
-    let tokens: Vec<_> = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect();
+    let mut parts = vec![Vec::new()];
+    for token in tokens {
+        match (&token.token, parts.last_mut()) {
+            (Token::SemiColon, _) | (_, None) => parts.push(Vec::new()),
+            (_, Some(part)) => part.push(token),
+        }
+    }
     let mut statements = Vec::new();
-    for part in tokens.split(|token| token.token == Token::SemiColon).filter(|part| !part.is_empty()) {
-        limits::check(part, &source)?;
+    for mut part in parts {
+        let remark = remark(&part);
+        part.retain(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+        if part.is_empty() {
+            continue;
+        }
+        limits::check(&part, &source)?;
         // Deep trees are built and dropped by recursion.
-        let mut inner = deep(|| statement(Tokens::new(part, &source), &source))?;
-        (inner.digest, inner.text) = (digest(part), source.text(part));
+        let mut inner = deep(|| statement(Tokens::new(&part, &source), &source))?;
+        (inner.digest, inner.text, inner.remark) = (digest(&part), source.text(&part), remark);
         statements.push(Parsed(Arc::new(inner)));
     }
     if statements.is_empty() {
         statements.push(Parsed(Arc::new(plain(Kind::Empty, ""))));
     }
     Ok(statements)
+}
+
+/// The first comment of a statement, before it or in it.
+fn remark(tokens: &[TokenWithSpan]) -> String {
+    const MAX: usize = 256;
+    let first = tokens.iter().find_map(|token| match &token.token {
+        Token::Whitespace(Whitespace::SingleLineComment { comment, .. } | Whitespace::MultiLineComment(comment)) => Some(comment),
+        _ => None,
+    });
+    first.map(|comment| comment.chars().take(MAX).collect()).unwrap_or_default()
 }
 
 /// Runs `work` with a stack that the limits' deepest statement fits in, whoever calls.

@@ -24,6 +24,8 @@ enum Check {
     /// Bytes, with or without a unit; empty is none.
     Bytes,
     OneOf(&'static [&'static str]),
+    /// `key=value, …`, kept in the order of the keys.
+    Tags,
     /// One value is served, spelt as the client likes: compared without case and punctuation.
     Only(&'static str),
     TimeZone,
@@ -88,6 +90,7 @@ static DECLARATIONS: &[Declaration] = &[
     declare("meshgate.max_scan_bytes", "", Check::Bytes, "Sets how many bytes one query may scan; empty is no limit."),
     declare("meshgate.max_staleness", "", Check::Duration, "Sets how old a product's data may be; empty is no limit."),
     declare("meshgate.purpose", "", Check::Any, "Declares why this session reads."),
+    declare("meshgate.tags", "", Check::Tags, "Tags what this session reads in the ledger: key=value, ..."),
     declare("row_security", "on", Check::Bool, "When off, fails rather than answer from filtered or masked data."),
     reported("scram_iterations", "4096", Check::Fixed, "Shows the iteration count of SCRAM verifiers."),
     reported("search_path", "", Check::Any, "Sets the schema search order for names that are not schema-qualified."),
@@ -259,6 +262,13 @@ impl Settings {
         Some(self.text("application_name")).filter(|name| !name.is_empty())
     }
 
+    /// What the session tags its work with, as an object of JSON.
+    pub(crate) fn tags(&self) -> Option<String> {
+        let text = self.text("meshgate.tags");
+        let tags = parse_tags(&text)?;
+        (!tags.is_empty()).then(|| serde_json::json!(tags).to_string())
+    }
+
     /// The session's own scan limit, in bytes.
     pub(crate) fn max_scan_bytes(&self) -> Option<u64> {
         parse_bytes(&self.text("meshgate.max_scan_bytes"))
@@ -324,6 +334,12 @@ fn check(declaration: &Declaration, value: &str) -> Result<String> {
                 "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", \"TB\", \"KiB\", \"MiB\", \"GiB\", and \"TiB\".",
             )
         }),
+        Check::Tags => parse_tags(value)
+            .map(|tags| tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "))
+            .ok_or_else(|| {
+                invalid(declaration, value)
+                    .with_hint("Tags are written \"team=growth, job=nightly\": at most 16, each key once, of letters, digits and \"_.-\".")
+            }),
         Check::OneOf(values) => values
             .iter()
             .find(|allowed| allowed.eq_ignore_ascii_case(trimmed))
@@ -394,6 +410,26 @@ fn show_duration(duration: Duration) -> String {
         _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
         _ => format!("{ms}ms"),
     }
+}
+
+/// Tags by key; `None` where they cannot be read.
+fn parse_tags(text: &str) -> Option<BTreeMap<&str, &str>> {
+    const MOST: usize = 16;
+    const LONGEST_KEY: usize = 63;
+    const LONGEST_VALUE: usize = 128;
+    let mut tags = BTreeMap::new();
+    for tag in text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()) {
+        let (key, value) = tag.split_once('=').map(|(key, value)| (key.trim(), value.trim()))?;
+        let is_key = key.starts_with(|c: char| c.is_ascii_alphabetic())
+            && key.len() <= LONGEST_KEY
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c));
+        let is_value =
+            !value.is_empty() && value.chars().count() <= LONGEST_VALUE && !value.contains('=') && !value.contains(char::is_control);
+        if !(is_key && is_value) || tags.insert(key, value).is_some() || tags.len() > MOST {
+            return None;
+        }
+    }
+    Some(tags)
 }
 
 fn parse_bytes(text: &str) -> Option<u64> {
@@ -476,11 +512,15 @@ mod tests {
             ("client_encoding", "utf-8", "UTF8"),
             ("row_security", "FALSE", "off"),
             ("meshgate.max_scan_bytes", "1GiB", "1GiB"),
+            ("meshgate.tags", " team =growth,job=nightly load 7", "job=nightly load 7, team=growth"),
         ] {
             s.set(name, given, false).unwrap();
             assert_eq!(s.show(name).unwrap(), shown, "{name} = {given}");
         }
         assert_eq!(s.max_scan_bytes(), Some(1 << 30));
+        assert_eq!(s.tags().as_deref(), Some(r#"{"job":"nightly load 7","team":"growth"}"#));
+        s.set("meshgate.tags", "", false).unwrap();
+        assert_eq!(s.tags(), None);
     }
 
     #[test]
@@ -493,6 +533,10 @@ mod tests {
         assert_eq!(code("default_transaction_read_only", "off"), "25006");
         assert_eq!(code("server_version", "9.6"), "55P02");
         assert_eq!(code("extra_float_digits", "4"), "22023");
+        let (many, long) = ((0..17).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(","), format!("k={}", "v".repeat(129)));
+        for tags in ["team", "team=", "=growth", "a=1,a=2", "a=1,", "1a=1", "mesh/consumer=x", "a=b=c", "a=b\nc", &many, &long] {
+            assert_eq!(code("meshgate.tags", tags), "22023", "{tags}");
+        }
     }
 
     #[test]

@@ -63,6 +63,8 @@ const QUERIES: &[Column] = &[
     column("rows_returned", Kind::Int, "rows_returned"),
     column("outcome", Kind::Text, "outcome"),
     maybe("sqlstate", Kind::Text, "sqlstate"),
+    maybe("workload", Kind::Text, "workload"),
+    maybe("tags", Kind::Text, "tags"),
     column(
         "bytes_scanned",
         Kind::Int,

@@ -95,6 +95,67 @@ async fn a_limit_refuses_the_read_that_would_pass_it_on_either_door_and_after_a_
     assert!(refused(&gateway, "sam", TWO).await.is_some());
 }
 
+#[tokio::test]
+async fn a_bi_tools_own_looking_at_tables_has_a_limit_of_its_own() {
+    let mut gateway = world("{id: crawlers, each: consumer, per: day, bytes: 900B, workload: crawl}").start().await;
+    let values = "SELECT id FROM shop.one GROUP BY id ORDER BY id LIMIT 1000";
+    let asked = format!("-- Metabase:: userID: 7 queryType: MBQL queryHash: 1f\n{values}");
+    // The settings come from a connection that is opened once, as a tool's pool does.
+    let tool = gateway.pg("sam").await;
+    tool.text_rows("SET application_name = 'Metabase v0.54.2 [8d2c]'; SET meshgate.tags = 'team=growth, job=sync'").await.unwrap();
+    for _ in 0..2 {
+        tool.text_rows(values).await.unwrap();
+    }
+    let error = tool.text_rows(values).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!((error.code().code(), error.message()), ("53400", "the limit \"crawlers\" is reached"));
+    assert_eq!(
+        error.detail().unwrap(),
+        "A consumer domain may scan 900 bytes in a day for crawling, and the next read would pass that. At least 85 % of it is used or held by \
+         running queries; at most 135 bytes are left."
+    );
+    // A person who asks the same, through the tool or not, is not held to it; nor is the tool of another domain.
+    tool.text_rows(&asked).await.unwrap();
+    assert_eq!(refused(&gateway, "sam", values).await, None);
+    let other = gateway.pg("olga").await;
+    other.text_rows("SET application_name = 'metabase'").await.unwrap();
+    other.text_rows(values).await.unwrap();
+    gateway.restart().await;
+    let tool = gateway.pg("sue").await;
+    tool.text_rows("SET application_name = 'Metabase'").await.unwrap();
+    assert!(tool.text_rows(values).await.is_err(), "a restart forgets nothing");
+
+    let usage = "SELECT principal, workload, tags, outcome, sum(bytes_scanned), count(*) FROM finops.usage WHERE product = 'one' GROUP BY 1, 2, 3, 4
+                 ORDER BY 1, 2, 3, 4";
+    assert_eq!(
+        told(&gateway, FINANCE, usage).await,
+        [
+            "olga|crawl||completed|401|1",
+            r#"sam|crawl|{"job":"sync","team":"growth"}|completed|802|2"#,
+            r#"sam|crawl|{"job":"sync","team":"growth"}|limit_exceeded|0|1"#,
+            r#"sam|interactive|{"job":"sync","team":"growth"}|completed|401|1"#,
+            "sam|interactive||completed|401|1",
+            "sue|crawl||limit_exceeded|0|1",
+        ]
+    );
+    let queries =
+        "SELECT workload, tags, count(*) FROM finops.queries WHERE bytes_scanned > 0 AND principal = 'sam' GROUP BY 1, 2 ORDER BY 1, 2";
+    assert_eq!(
+        told(&gateway, "sam", queries).await,
+        [r#"crawl|{"job":"sync","team":"growth"}|2"#, r#"interactive|{"job":"sync","team":"growth"}|1"#, "interactive||1"]
+    );
+    let consumers = "SELECT consumer_domain, workload, sum(bytes_scanned) FROM finops.top_consumers GROUP BY 1, 2 ORDER BY 1, 2";
+    assert_eq!(told(&gateway, "shop_steward", consumers).await, ["other|crawl|401", "sales|crawl|802", "sales|interactive|802"]);
+    let bill = r#"SELECT "Tags", sum("ConsumedQuantity") FROM finops.focus WHERE "SubAccountId" = 'sales' GROUP BY 1 ORDER BY 1"#;
+    assert_eq!(
+        told(&gateway, FINANCE, bill).await,
+        [
+            r#"{"job":"sync","mesh/consumer":"sales","mesh/producer":"shop","team":"growth"}|1203.0"#,
+            r#"{"mesh/consumer":"sales","mesh/producer":"shop"}|401.0"#,
+        ]
+    );
+}
+
 /// Raises a budget or limit, as far as whoever asks may.
 async fn raise(gateway: &TestGateway, who: &str, body: &str) -> (u16, serde_json::Value) {
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("{who}:{PASSWORD}"));

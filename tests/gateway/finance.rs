@@ -202,3 +202,40 @@ async fn without_a_gateway_a_month_is_closed_too_and_a_gateway_goes_on_after_it(
     let statement = meshgate(&gateway, &["statement", "--domain", "sales", "--month", "2020-01"]).unwrap();
     assert!(statement.contains("301.00"), "{statement}");
 }
+
+#[tokio::test]
+async fn a_clock_that_jumps_loses_nothing_repeats_nothing_and_opens_no_closed_month() {
+    let gateway = started().await;
+    let read = async |who: &str| told(&gateway, who, "SELECT count(id) FROM shop.big").await;
+    read("sam").await;
+    // Forward over two months, then back amid a query, whose cursor holds it open.
+    to(&gateway, "2020-03-20T12:00:00Z");
+    let held = gateway.pg("sam").await;
+    held.text_rows("BEGIN; DECLARE c CURSOR FOR SELECT id FROM shop.big; FETCH 1 FROM c").await.unwrap();
+    to(&gateway, "2020-02-10T12:00:00Z");
+    held.text_rows("COMMIT").await.unwrap();
+    read("sam").await;
+    assert!(meshgate(&gateway, &["close", "2020-01"]).unwrap().starts_with("2020-01 is closed"));
+    // Back into the month that is closed.
+    to(&gateway, "2020-01-31T23:00:00Z");
+    read("sam").await;
+    to(&gateway, "2020-03-21T12:00:00Z");
+    read("sam").await;
+    let usage = "SELECT month, to_char(started_at, 'YYYY-MM-DD'), ended_at >= started_at, outcome, bytes_scanned FROM finops.usage ORDER BY usage_id";
+    assert_eq!(
+        told(&gateway, FINANCE, usage).await,
+        [
+            "2020-01 2020-01-15 t completed 401",
+            "2020-03 2020-03-20 t cancelled 401",
+            "2020-02 2020-02-10 t completed 401",
+            "2020-02 2020-01-31 t completed 401",
+            "2020-03 2020-03-21 t completed 401",
+        ]
+    );
+    let sums = "SELECT (SELECT sum(cost) FROM finops.usage) = (SELECT sum(cost) FROM finops.monthly_costs),
+        (SELECT count(DISTINCT usage_id) FROM finops.usage), (SELECT sum(amount) = 0 FROM finops.entries)";
+    assert_eq!(told(&gateway, FINANCE, sums).await, ["t 5 t"]);
+    // January was billed as it was closed; each of the others has its free hundred bytes once.
+    let costs = "SELECT month, cost::bigint FROM finops.monthly_costs ORDER BY 1";
+    assert_eq!(told(&gateway, FINANCE, costs).await, ["2020-01 301", "2020-02 702", "2020-03 702"]);
+}

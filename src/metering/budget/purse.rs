@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use parking_lot::Mutex;
 
-use crate::catalog::{Each, Per};
+use crate::catalog::{Each, Per, Workload};
 use crate::id::{DomainName, PrincipalName, ProductId};
 use crate::metering::Month;
 use crate::metering::journal::{Charge, Settlement};
@@ -21,8 +21,8 @@ const HISTORY_DAYS: i64 = 62;
 pub(in crate::metering) enum Whose {
     /// A consumer domain's money of a month, in a currency; in units of `Cost`.
     Budget(DomainName, Month, String),
-    /// What was scanned in a time; in bytes.
-    Scanned(Subject, Period),
+    /// What was scanned in a time, by all work or by one kind of it; in bytes.
+    Scanned(Subject, Option<Workload>, Period),
 }
 
 /// Whose bytes are counted together.
@@ -73,22 +73,25 @@ impl Period {
 }
 
 impl Whose {
-    /// All purses of bytes that what a principal read of a product counts in.
+    /// All purses of bytes that what a principal read of a product counts in: those of all work, and those of its own kind where that is known.
     pub(in crate::metering) fn scanned<'a>(
         principal: &'a PrincipalName,
         consumer: &'a DomainName,
         product: &'a ProductId,
+        workload: Option<Workload>,
         period: Period,
     ) -> impl Iterator<Item = Self> + 'a {
-        [Each::Principal, Each::Consumer, Each::Product, Each::ConsumerProduct]
-            .into_iter()
-            .map(move |each| Self::Scanned(Subject::of(each, principal, consumer, product), period))
+        let kinds = std::iter::once(None).chain(workload.map(Some));
+        kinds.flat_map(move |kind| {
+            [Each::Principal, Each::Consumer, Each::Product, Each::ConsumerProduct]
+                .map(|each| Self::Scanned(Subject::of(each, principal, consumer, product), kind, period))
+        })
     }
 
     fn ends(&self) -> DateTime<Utc> {
         match self {
             Self::Budget(_, month, _) => month.end(),
-            Self::Scanned(_, period) => period.end(),
+            Self::Scanned(_, _, period) => period.end(),
         }
     }
 }
@@ -275,7 +278,7 @@ fn payments(settlement: &Settlement, charge: &Charge) -> Vec<(Whose, i128)> {
     let mut paid: Vec<_> = money.into_iter().collect();
     for (product, bytes) in settlement.scanned() {
         for period in [Period::Day(reader.began.date_naive()), Period::Month(Month::of(reader.began))] {
-            let purses = Whose::scanned(&reader.principal, &reader.consumer, &product, period);
+            let purses = Whose::scanned(&reader.principal, &reader.consumer, &product, reader.workload, period);
             paid.extend(purses.map(|whose| (whose, i128::from(bytes))));
         }
     }

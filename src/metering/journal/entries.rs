@@ -50,8 +50,8 @@ impl<'c> Entries<'c> {
     pub(super) fn settle(&mut self, settlement: &Settlement) -> rusqlite::Result<Charge> {
         let mut written = self.transaction.prepare_cached(
             "INSERT INTO queries (query_id, boot, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
-                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate, statement)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) ON CONFLICT (query_id) DO NOTHING",
+                 application_name, statement_digest, duration_ms, queued_ms, rows_returned, outcome, sqlstate, statement, workload, tags)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (query_id) DO NOTHING",
         )?;
         let new = written.execute(params![
             settlement.query_id,
@@ -71,6 +71,8 @@ impl<'c> Entries<'c> {
             settlement.outcome,
             settlement.sqlstate,
             settlement.statement,
+            settlement.workload,
+            settlement.tags,
         ])?;
         drop(written);
         let charge = match new {
@@ -156,9 +158,9 @@ impl<'c> Entries<'c> {
             "INSERT INTO usage (boot, seq, query_id, started_at, ended_at, principal, consumer_domain, cost_center, purpose, protocol,
                  application_name, producer_domain, product, port, product_version, table_version, bytes_from_storage, bytes_from_cache,
                  bytes_metadata, storage_requests, rows_returned, outcome, price_id, unit_price, currency, cost_micros, cost_rest, month,
-                 bytes_charged, volume_before)
+                 bytes_charged, volume_before, workload, tags)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25,
-                 ?26, ?27, ?28, ?29, ?30)",
+                 ?26, ?27, ?28, ?29, ?30, ?31, ?32)",
         )?;
         self.seq += 1;
         let price = port.price.as_ref();
@@ -194,6 +196,8 @@ impl<'c> Entries<'c> {
             month.to_string(),
             whole(bytes),
             volume.map(whole),
+            settlement.workload,
+            settlement.tags,
         ])?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Price;
+use crate::catalog::{Price, Workload};
 use crate::id::{DomainName, PortId, PrincipalName, ProductId, ProductName};
 use crate::metering::price::{Rates, Rules};
 use crate::metering::{Outcome, PriceList, QueryStart, Reading};
@@ -26,6 +26,10 @@ pub(in crate::metering) struct Settlement {
     pub(super) purpose: Option<String>,
     pub(super) protocol: String,
     pub(super) application_name: Option<String>,
+    #[serde(default)]
+    pub(super) workload: Option<String>,
+    #[serde(default)]
+    pub(super) tags: Option<String>,
     pub(super) statement_digest: String,
     pub(super) rows_returned: i64,
     pub(super) outcome: String,
@@ -43,6 +47,8 @@ pub(in crate::metering) struct Settlement {
 pub(in crate::metering) struct Reader {
     pub(in crate::metering) principal: PrincipalName,
     pub(in crate::metering) consumer: DomainName,
+    /// What kind of work it was; of before that was told there is nothing.
+    pub(in crate::metering) workload: Option<Workload>,
     /// When it began.
     pub(in crate::metering) began: DateTime<Utc>,
 }
@@ -145,7 +151,8 @@ impl Settlement {
         Self {
             query_id: start.query_id.to_string(),
             started_at: start.started_at.timestamp_micros(),
-            ended_at: ended_at.timestamp_micros(),
+            // Clocks are set back.
+            ended_at: ended_at.max(start.started_at).timestamp_micros(),
             duration_ms: i64::try_from(lasted.as_millis()).unwrap_or(i64::MAX),
             queued_ms: whole(start.queued_ms),
             principal: start.principal.as_str().to_owned(),
@@ -154,6 +161,8 @@ impl Settlement {
             purpose: start.purpose.clone(),
             protocol: start.protocol.label().to_owned(),
             application_name: start.application_name.clone(),
+            workload: Some(start.workload.label().to_owned()),
+            tags: start.tags.clone(),
             statement_digest: start.statement_digest.clone(),
             rows_returned: whole(rows_returned),
             outcome: outcome.label().to_owned(),
@@ -209,6 +218,7 @@ impl Settlement {
         Some(Reader {
             principal: PrincipalName::new(&self.principal),
             consumer: DomainName::new(&self.consumer_domain).ok()?,
+            workload: self.workload.as_deref().and_then(Workload::of_label),
             began: DateTime::from_timestamp_micros(self.started_at)?,
         })
     }

@@ -20,7 +20,7 @@ use crate::metering::correct::booked_in;
 use crate::metering::ledger::{attach_own, months};
 
 /// Raised with every change of the tables. A journal of another version is not opened.
-pub(in crate::metering) const VERSION: i64 = 4;
+pub(in crate::metering) const VERSION: i64 = 5;
 
 /// Pages (of 4 KiB) that the write-ahead log may hold before it is moved into the file.
 const LOG_PAGES: i64 = 8000;
@@ -36,7 +36,8 @@ const TABLES: &str = "
         entry INTEGER PRIMARY KEY, query_id TEXT NOT NULL UNIQUE, boot INTEGER NOT NULL, started_at INTEGER NOT NULL,
         ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
         protocol TEXT NOT NULL, application_name TEXT, statement_digest TEXT NOT NULL, duration_ms INTEGER NOT NULL,
-        queued_ms INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL, sqlstate TEXT, statement TEXT) STRICT;
+        queued_ms INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL, sqlstate TEXT, statement TEXT,
+        workload TEXT, tags TEXT) STRICT;
     CREATE TABLE usage (
         entry INTEGER PRIMARY KEY, boot INTEGER NOT NULL, seq INTEGER NOT NULL, query_id TEXT NOT NULL, started_at INTEGER NOT NULL,
         ended_at INTEGER NOT NULL, principal TEXT NOT NULL, consumer_domain TEXT NOT NULL, cost_center TEXT, purpose TEXT,
@@ -44,7 +45,7 @@ const TABLES: &str = "
         product_version TEXT NOT NULL, table_version TEXT NOT NULL, bytes_from_storage INTEGER NOT NULL, bytes_from_cache INTEGER NOT NULL,
         bytes_metadata INTEGER NOT NULL, storage_requests INTEGER NOT NULL, rows_returned INTEGER NOT NULL, outcome TEXT NOT NULL,
         price_id TEXT, unit_price TEXT, currency TEXT, cost_micros INTEGER NOT NULL, cost_rest INTEGER NOT NULL,
-        month TEXT NOT NULL, bytes_charged INTEGER, volume_before INTEGER, UNIQUE (boot, seq)) STRICT;
+        month TEXT NOT NULL, bytes_charged INTEGER, volume_before INTEGER, workload TEXT, tags TEXT, UNIQUE (boot, seq)) STRICT;
     CREATE INDEX usage_of_query ON usage (query_id);
     CREATE TABLE decisions (
         entry INTEGER PRIMARY KEY, decided_at INTEGER NOT NULL, query_id TEXT NOT NULL, principal TEXT NOT NULL,
@@ -102,6 +103,14 @@ const SINCE_VERSION_2: &str = "
     ALTER TABLE usage ADD COLUMN bytes_charged INTEGER;
     ALTER TABLE usage ADD COLUMN volume_before INTEGER;
     UPDATE usage SET month = strftime('%Y-%m', started_at / 1000000, 'unixepoch');
+";
+
+/// What a journal of version 4 lacks: what kind of work a query is, and its session's tags.
+const SINCE_VERSION_4: &str = "
+    ALTER TABLE queries ADD COLUMN workload TEXT;
+    ALTER TABLE queries ADD COLUMN tags TEXT;
+    ALTER TABLE usage ADD COLUMN workload TEXT;
+    ALTER TABLE usage ADD COLUMN tags TEXT;
 ";
 
 /// The one connection that writes, and the lock that makes it the only one.
@@ -263,9 +272,12 @@ fn upgrade(mut connection: Connection, path: &Path, version: i64) -> rusqlite::R
         transaction.execute_batch(SINCE_VERSION_2)?;
         transaction.execute_batch(BILLING)?;
     }
-    transaction.execute_batch(&months::tables("TRUE"))?;
-    // With the rows that retention has moved.
-    transaction.execute_batch(&months::catch_up("own_usage"))?;
+    transaction.execute_batch(SINCE_VERSION_4)?;
+    if version <= 3 {
+        transaction.execute_batch(&months::tables("TRUE"))?;
+        // With the rows that retention has moved.
+        transaction.execute_batch(&months::catch_up("own_usage"))?;
+    }
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

@@ -388,7 +388,8 @@ async fn a_journal_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_
     old.execute_batch(
         "ALTER TABLE queries DROP COLUMN statement; ALTER TABLE decisions DROP COLUMN request; DROP INDEX usage_by_month;
          DROP INDEX usage_volumes; DROP TRIGGER closed_usage; DROP TABLE statement_lines; DROP TABLE statements; DROP TABLE closes; DROP TABLE corrections; DROP TRIGGER usage_adds_up; DROP TABLE usage_months; ALTER TABLE usage DROP COLUMN month; ALTER TABLE usage DROP COLUMN bytes_charged;
-         ALTER TABLE usage DROP COLUMN volume_before; CREATE INDEX usage_by_time ON usage (started_at); PRAGMA user_version = 1",
+         ALTER TABLE usage DROP COLUMN volume_before; ALTER TABLE usage DROP COLUMN workload; ALTER TABLE usage DROP COLUMN tags;
+         ALTER TABLE queries DROP COLUMN workload; ALTER TABLE queries DROP COLUMN tags; CREATE INDEX usage_by_time ON usage (started_at); PRAGMA user_version = 1",
     )
     .expect("is taken back");
     drop(old);

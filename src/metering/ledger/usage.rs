@@ -42,6 +42,8 @@ pub(crate) const USAGE: &[Column] = &[
     column("month", Kind::Text, "month"),
     maybe("bytes_charged", Kind::Int, "bytes_charged"),
     maybe("volume_before", Kind::Int, "volume_before"),
+    maybe("workload", Kind::Text, "workload"),
+    maybe("tags", Kind::Text, "tags"),
 ];
 
 /// What the published table has besides. First the number of the row in its gateway's journal, so that every file has statistics on it.
@@ -96,13 +98,23 @@ pub(in crate::metering) fn attach_own(connection: &Connection, path: &Path) -> r
     let columns = format!("entry, boot, seq, {}", columns.join(", "));
     let moved = match mirrored {
         true => format!(
-            "SELECT {columns} FROM mirror.usage
-             WHERE entry > 0 AND entry < (SELECT coalesce(min(entry), 9223372036854775807) FROM main.usage) UNION ALL"
+            "SELECT entry, boot, seq, {} FROM mirror.usage
+             WHERE entry > 0 AND entry < (SELECT coalesce(min(entry), 9223372036854775807) FROM main.usage) UNION ALL",
+            in_mirror(connection, |column| column.sql.to_owned())?
         ),
         false => String::new(),
     };
     connection.execute_batch(&format!("CREATE TEMP VIEW own_usage AS {moved} SELECT {columns} FROM main.usage"))?;
     Ok(mirrored)
+}
+
+/// The columns of the copy, each as `written`. One that it has not got is NULL: no publisher has opened it since there is such a column.
+fn in_mirror(connection: &Connection, written: impl Fn(&Stored) -> String) -> rusqlite::Result<String> {
+    let mut names = connection.prepare("SELECT name FROM pragma_table_info('usage', 'mirror')")?;
+    let there: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    let is_there = |column: &Stored| column.sql.split(", ").all(|name| there.iter().any(|known| known == name));
+    let sql = |column: Stored| if is_there(&column) { written(&column) } else { format!("NULL AS {}", column.sql) };
+    Ok(stored().map(sql).collect::<Vec<_>>().join(", "))
 }
 
 /// How one connection sees usage.
@@ -121,8 +133,9 @@ pub(super) fn define(connection: &Connection, mirrored: bool, reader: Option<&Do
     };
     let elsewhere_rows = match mirrored {
         true => format!(
-            "SELECT entry, gateway_id, boot, seq, {columns} FROM mirror.usage
-             WHERE entry < (SELECT coalesce(min(entry), 9223372036854775807) FROM main.usage)"
+            "SELECT entry, gateway_id, boot, seq, {} FROM mirror.usage
+             WHERE entry < (SELECT coalesce(min(entry), 9223372036854775807) FROM main.usage)",
+            in_mirror(connection, of_kind)?
         ),
         false => format!("SELECT entry, '' AS gateway_id, boot, seq, {columns} FROM main.usage WHERE FALSE"),
     };

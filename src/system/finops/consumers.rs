@@ -16,6 +16,7 @@ pub(super) const CONSUMERS: &[Column] = &[
     column("principal", Kind::Text, "principal"),
     maybe("application_name", Kind::Text, "application_name"),
     maybe("purpose", Kind::Text, "purpose"),
+    maybe("workload", Kind::Text, "workload"),
     column("queries", Kind::Int, "count(DISTINCT query_id)"),
     column("bytes_scanned", Kind::Int, "sum(bytes_scanned)"),
     column("cost", Kind::Cost, "sum(cost_micros), sum(cost_rest)"),
@@ -38,8 +39,8 @@ pub(super) const PRODUCTS: &[Column] = &[
 /// Each principal's use of a product, by application and purpose, the greatest first. Corrections have no principal and are not among them.
 pub(super) fn consumers(ledger: &Ledger, condition: &str, values: &[Value]) -> Result<RecordBatch> {
     let condition = format!("({condition}) AND principal IS NOT NULL");
-    let grouped = "month, producer_domain, product, consumer_domain, principal, application_name, purpose, currency";
-    ledger.all(CONSUMERS, &summed(CONSUMERS, &condition, grouped, "1, 2, 3, 4, 5, 6, 7, 8"), values)
+    let grouped = "month, producer_domain, product, consumer_domain, principal, application_name, purpose, workload, currency";
+    ledger.all(CONSUMERS, &summed(CONSUMERS, &condition, grouped, "1, 2, 3, 4, 5, 6, 7, 8, 9"), values)
 }
 
 /// The use of each product, corrections of its cost included.

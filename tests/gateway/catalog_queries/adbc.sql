@@ -19,7 +19,7 @@ ORDER BY
 -- => 826 | oid | 26
 -- => 826 | defaclrole | 26
 -- => 826 | defaclnamespace | 26
--- => (2164 rows)
+-- => (2174 rows)
 
 -- name: 3
 SELECT oid, typname, typreceive, typbasetype, typrelid, typarray FROM pg_catalog.pg_type WHERE (typreceive != 0 OR typsend != 0) AND typtype != 'r' AND typreceive::TEXT != 'array_recv';

@@ -3,7 +3,7 @@
 use proptest::prelude::ProptestConfig;
 
 use super::*;
-use crate::catalog::{Each, Per};
+use crate::catalog::{Each, Per, Workload};
 use crate::metering::Account;
 
 fn product(name: &str) -> ProductId {
@@ -11,20 +11,23 @@ fn product(name: &str) -> ProductId {
 }
 
 fn limit(id: &str, each: Each, per: Per, bytes: u64) -> ScanLimit {
-    ScanLimit { id: id.into(), each, per, bytes, products: vec![], consumers: vec![] }
+    ScanLimit { id: id.into(), each, per, bytes, products: vec![], consumers: vec![], workload: None }
 }
 
 /// A query of somebody, which costs nothing, under these limits.
 fn begin(journal: &Journal, who: &str, consumer: &str, limits: &[ScanLimit]) -> Account {
-    let start = QueryStart {
+    journal.begin(start_of(journal, (who, consumer), limits)).expect("begins")
+}
+
+fn start_of(journal: &Journal, (who, consumer): (&str, &str), limits: &[ScanLimit]) -> QueryStart {
+    QueryStart {
         principal: PrincipalName::new(who),
         consumer_domain: domain(consumer),
         prices: PriceList::default(),
         budget: None,
         limits: limits.iter().cloned().map(Arc::new).collect(),
         ..start(journal, 0, 0, true)
-    };
-    journal.begin(start).expect("begins")
+    }
 }
 
 /// How much of a product could be read now, in steps of ten.
@@ -84,6 +87,27 @@ async fn each_limit_counts_whose_bytes_it_says_for_as_long_as_it_says() {
     assert_eq!(room(&journal, ann, "a", &by(Each::Consumer, Per::Month)), 50);
     clock.advance(chrono::TimeDelta::days(15));
     assert_eq!(room(&journal, ann, "a", &by(Each::Consumer, Per::Month)), 100);
+}
+
+#[tokio::test]
+async fn a_limit_for_crawlers_counts_their_work_alone_and_all_others_count_it_too() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (journal, clock) = journal(folder.path(), "2026-11-20T12:00:00Z");
+    let of = |workload| ScanLimit { workload, ..limit("l", Each::Principal, Per::Day, 100) };
+    let (crawls, asks, all) = (of(Some(Workload::Crawl)), of(Some(Workload::Interactive)), of(None));
+    let ann = ("ann", "marketing");
+    let read_by = async |journal: &Journal, workload, bytes| {
+        let account = journal.begin(QueryStart { workload, ..start_of(journal, ann, &[]) }).expect("begins");
+        account.meter(&port("a"), "1.0.0", "1").add(ReadKind::Data, bytes);
+        account.settle(Outcome::Completed, None, 0).await.expect("settles");
+    };
+    read_by(&journal, Workload::Crawl, 30).await;
+    read_by(&journal, Workload::Interactive, 20).await;
+    let left = |journal: &Journal| [&crawls, &asks, &all].map(|limit| room(journal, ann, "a", std::slice::from_ref(limit)));
+    assert_eq!(left(&journal), [70, 80, 50]);
+    journal.close().await.expect("closes");
+    let journal = Journal::open(folder.path(), clock).expect("opens");
+    assert_eq!(left(&journal), [70, 80, 50], "a restart forgets neither");
 }
 
 #[tokio::test]
