@@ -11,6 +11,7 @@ mod canary;
 mod catalogs;
 #[path = "catalogue/suite.rs"]
 mod catalogue;
+mod disk;
 mod finance;
 mod flight;
 mod harness;

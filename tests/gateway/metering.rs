@@ -329,11 +329,16 @@ impl Process {
 
     /// The same with a configuration of some name, and with more in it.
     pub async fn serve_as(folder: &Path, name: &str, more: &str) -> (Self, u16) {
+        Self::serve_in(folder, name, more, &[]).await
+    }
+
+    /// The same in an environment with more in it.
+    pub async fn serve_in(folder: &Path, name: &str, more: &str, environment: &[(&str, &Path)]) -> (Self, u16) {
         let config = format!("[server]\npostgres = \"127.0.0.1:0\"\nflight = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n{more}");
         let file = folder.join(format!("{name}.toml"));
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshgate"));
-        command.arg("serve").arg("--config").arg(file).env_remove("RUST_LOG");
+        command.arg("serve").arg("--config").arg(file).env_remove("RUST_LOG").envs(environment.iter().copied());
         let mut process = Self(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
         let stdout = process.0.stdout.take().unwrap();
         let line = tokio::task::spawn_blocking(move || {
