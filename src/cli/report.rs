@@ -64,6 +64,12 @@ pub(super) enum Format {
     /// FOCUS 1.4, the same
     #[value(name = "focus-1.4")]
     Focus14,
+    /// FOCUS 1.2 as a Parquet file
+    #[value(name = "focus-1.2-parquet")]
+    Focus12Parquet,
+    /// FOCUS 1.4 as a Parquet file
+    #[value(name = "focus-1.4-parquet")]
+    Focus14Parquet,
 }
 
 /// Does what is asked.
@@ -76,12 +82,12 @@ pub(super) fn command(args: &Args) -> std::result::Result<(), Failure> {
         return Err(Failure::Usage("--to lies before --from".to_owned()));
     }
     let out = io::stdout();
-    if args.format == Format::Parquet && out.is_terminal() {
+    if matches!(args.format, Format::Parquet | Format::Focus12Parquet | Format::Focus14Parquet) && out.is_terminal() {
         return Err(Failure::Usage("a Parquet file is not for a terminal: redirect it to a file".to_owned()));
     }
     let mesh = match args.format {
-        Format::Focus12 | Format::Focus14 => load_catalog(&paths)?.mesh.name.clone(),
-        _ => String::new(),
+        Format::Table | Format::Csv | Format::Json | Format::Parquet | Format::Svg => String::new(),
+        _ => load_catalog(&paths)?.mesh.name.clone(),
     };
     let bars = out.is_terminal();
     run(&paths.state, &mesh, span, args.by, (args.format, bars), &mut out.lock()).map_err(told)
@@ -99,6 +105,8 @@ fn run(state: &Path, mesh: &str, span: Span, by: By, (format, bars): (Format, bo
         Format::Svg => chart::write(&sheet()?, &format!("Costs of {span} by {}", by.word()), out),
         Format::Focus12 => as_focus(&focus(&ledger, span, Version::V1_2, mesh)?, out),
         Format::Focus14 => as_focus(&focus(&ledger, span, Version::V1_4, mesh)?, out),
+        Format::Focus12Parquet => parquet(&focus(&ledger, span, Version::V1_2, mesh)?, out),
+        Format::Focus14Parquet => parquet(&focus(&ledger, span, Version::V1_4, mesh)?, out),
     };
     match written.and_then(|()| out.flush()) {
         // Whoever reads the report may stop early: `meshgate report | head`.

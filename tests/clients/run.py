@@ -45,6 +45,7 @@ SCRIPTS = [
     "printed.py",
     "documented.py",
     "published_ledger.py",
+    "focus_bill.py",
     "examples.py",
 ]
 # What runs a script.
@@ -54,6 +55,8 @@ RUNNERS = {
     ".mjs": ["node"],
     ".java": ["java", "-cp", "/usr/share/java/postgresql.jar"],
 }
+# Scripts with an environment of their own, and what names its python.
+OF_THEIR_OWN = {"superset_chart.py": "MESHGATE_SUPERSET", "focus_bill.py": "MESHGATE_FOCUS"}
 TABLE = HERE.parent.parent / "docs" / "clients.md"
 DOORS = {"postgres": "MESHGATE_POSTGRES", "flight": "MESHGATE_FLIGHT", "http": "MESHGATE_HTTP"}
 READY_WITHIN = 180
@@ -115,9 +118,9 @@ def run(script: str, environment: dict[str, str], clients: list[dict[str, str]])
     started = time.monotonic()
     try:
         command = [*RUNNERS[path.suffix], str(path)]
-        if script == "superset_chart.py":
-            # It has an environment of its own.
-            command[0] = environment.get("MESHGATE_SUPERSET", "the python of Superset's environment (MESHGATE_SUPERSET)")
+        if script in OF_THEIR_OWN:
+            variable = OF_THEIR_OWN[script]
+            command[0] = environment.get(variable, f"the python of {script}'s environment ({variable})")
         done = subprocess.run(command, env=environment, cwd=HERE.parent.parent, timeout=SCRIPT_WITHIN, capture_output=True, text=True)
         passed, output = done.returncode == 0, done.stdout + done.stderr
         clients += [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"client"')]
