@@ -273,6 +273,10 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
         limits::check(&part, &source)?;
         // Deep trees are built and dropped by recursion.
         let mut inner = deep(|| statement(Tokens::new(&part, &source), &source))?;
+        // What is prepared or declared runs on its own later.
+        if let Some(within) = inner.inner.as_mut().and_then(|within| Arc::get_mut(&mut within.0)) {
+            within.remark.clone_from(&remark);
+        }
         (inner.digest, inner.text, inner.remark) = (digest(&part), source.text(&part), remark);
         statements.push(Parsed(Arc::new(inner)));
     }

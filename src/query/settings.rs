@@ -14,6 +14,8 @@ use crate::error::{ErrorKind, Fault, Result};
 #[derive(Debug, Clone, Copy)]
 enum Check {
     Any,
+    /// A name, cut as PostgreSQL cuts names, and without what would do something to a terminal.
+    Name,
     Bool,
     Integer {
         min: i64,
@@ -60,7 +62,7 @@ const LEVELS: Check =
 
 /// All settings, sorted by lower-case name.
 static DECLARATIONS: &[Declaration] = &[
-    reported("application_name", "", Check::Any, "Sets the application name to be reported in statistics and logs."),
+    reported("application_name", "", Check::Name, "Sets the application name to be reported in statistics and logs."),
     declare("array_nulls", "on", Check::Bool, "Enables input of NULL elements in arrays."),
     declare("bytea_output", "hex", Check::OneOf(&["hex"]), "Sets the output format for bytea."),
     reported("client_encoding", "UTF8", Check::Only("utf8"), "Sets the client's character set encoding."),
@@ -308,12 +310,14 @@ fn invalid(declaration: &Declaration, value: &str) -> Fault {
 /// The value in the form in which it is kept and shown.
 fn check(declaration: &Declaration, value: &str) -> Result<String> {
     const MAX: usize = 8192;
+    const MAX_NAME: usize = 63;
     if value.len() > MAX || value.contains('\0') {
         return Err(Fault::new(ErrorKind::InvalidParameter, format!("value of parameter \"{}\" is too long", declaration.name)));
     }
     let trimmed = value.trim();
     match declaration.check {
         Check::Any => Ok(value.to_owned()),
+        Check::Name => Ok(value.chars().take(MAX_NAME).map(|c| if c.is_control() { '?' } else { c }).collect()),
         Check::Bool => parse_bool(trimmed)
             .map(|on| if on { "on" } else { "off" }.to_owned())
             .ok_or_else(|| Fault::new(ErrorKind::InvalidParameter, format!("parameter \"{}\" requires a Boolean value", declaration.name))),
@@ -511,6 +515,8 @@ mod tests {
             ("TIMEZONE", "+02:00", "Etc/GMT-2"),
             ("client_encoding", "utf-8", "UTF8"),
             ("row_security", "FALSE", "off"),
+            ("application_name", "a\u{1b}[2Jb", "a?[2Jb"),
+            ("application_name", &"n".repeat(70), &"n".repeat(63)),
             ("meshgate.max_scan_bytes", "1GiB", "1GiB"),
             ("meshgate.tags", " team =growth,job=nightly load 7", "job=nightly load 7, team=growth"),
         ] {

@@ -10,15 +10,27 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem,
+    BinaryOperator, Distinct, DuplicateTreatment, Expr, Function, FunctionArguments, GroupByExpr, LimitClause, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, Statement, TableFactor, Value, Visit, Visitor,
 };
 
-use super::parse::{Body, Explained, Parsed};
+use super::parse::{Body, Parsed};
 use crate::catalog::Workload;
 
 /// What the names begin with of tools that look at tables on their own account, without case.
-const CRAWLERS: [&str; 8] = ["metabase", "superset", "tableau", "looker", "power bi", "redash", "datahub", "openmetadata"];
+const CRAWLERS: [&str; 11] = [
+    "metabase",
+    "superset",
+    "apache superset",
+    "tableau",
+    "looker",
+    "power bi",
+    "powerbi",
+    "microsoft power bi",
+    "redash",
+    "datahub",
+    "openmetadata",
+];
 /// The largest sample that is taken for a fingerprint: Metabase takes ten thousand rows, others fewer.
 const SAMPLE: u64 = 10_000;
 /// How Metabase marks what a person asked for.
@@ -32,11 +44,12 @@ pub(super) fn workload(parsed: &Parsed, application: Option<&str>, crawlers: Opt
         None => CRAWLERS.iter().any(|known| begins_with(name, known)),
     });
     let query = match statement.body() {
-        Body::Query(query) | Body::Explain { query, what: Explained::Plan { .. } } => query,
-        Body::Explain { what: Explained::Cost, .. } | Body::Show(_) | Body::Nothing => return Workload::Interactive,
+        // A quote is held to what its query would be held to.
+        Body::Query(query) | Body::Explain { query, .. } => query,
+        Body::Show(_) | Body::Nothing => return Workload::Interactive,
     };
     match &**query {
-        Statement::Query(query) if crawls && !parsed.remark().contains(PERSON) && looks_at_a_table(query) => Workload::Crawl,
+        Statement::Query(query) if crawls && !statement.remark().contains(PERSON) && looks_at_a_table(query) => Workload::Crawl,
         _ => Workload::Interactive,
     }
 }
@@ -48,14 +61,15 @@ fn begins_with(name: &str, known: &str) -> bool {
 /// Whether a query asks what a table looks like, and nothing about what is in it: one table, no condition, and a sample, the values of a
 /// column, or figures about columns.
 fn looks_at_a_table(query: &Query) -> bool {
-    let SetExpr::Select(select) = &*query.body else { return false };
-    let Some(only) = of_one_table(select).filter(|_| query.with.is_none() && select.having.is_none()) else { return false };
+    let select = match &*query.body {
+        SetExpr::Select(select) => select,
+        SetExpr::Query(inner) if is_bare(query) => return looks_at_a_table(inner),
+        _ => return false,
+    };
+    let Some(condition) = of_one_table(select).filter(|_| query.with.is_none() && !has_subquery(select)) else { return false };
     let limit = limit(query);
-    if limit.is_some_and(|limit| limit <= 1) || only == Condition::Never {
-        return true;
-    }
-    only == Condition::None
-        && (lists_values(select) || profiles(select) || limit.is_some_and(|limit| limit <= SAMPLE) && is_sample(query, select))
+    let sampled = limit.is_some_and(|limit| limit <= SAMPLE) && query.order_by.is_none() && gives_rows(select);
+    condition == Condition::Never || limit == Some(0) || lists_values(select) || profiles(select) || sampled
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,22 +80,23 @@ enum Condition {
     Never,
 }
 
-/// What is asked of the rows of the one table that a query reads, itself or in a derived table; `None` where it reads more or asks otherwise.
+/// What is asked of the rows of the one table that a query reads, itself or in a derived table that gives its rows as they are; `None` where it
+/// reads more or asks otherwise.
 fn of_one_table(select: &Select) -> Option<Condition> {
     let [from] = select.from.as_slice() else { return None };
-    if !from.joins.is_empty() {
+    if !from.joins.is_empty() || select.having.is_some() || select.qualify.is_some() {
         return None;
     }
     let here = match &select.selection {
         None => Condition::None,
         Some(expr) if is_never(expr) => Condition::Never,
-        Some(expr) if is_there(expr) => Condition::None,
+        Some(Expr::IsNotNull(inner)) if is_column(inner) => Condition::None,
         Some(_) => return None,
     };
     match &from.relation {
-        TableFactor::Table { args: None, .. } => Some(here),
+        TableFactor::Table { args: None, sample: None, .. } => Some(here),
         TableFactor::Derived { subquery, .. } => match &*subquery.body {
-            SetExpr::Select(inner) if subquery.with.is_none() && inner.having.is_none() && groups(inner).is_empty() => {
+            SetExpr::Select(inner) if is_bare(subquery) && gives_rows(inner) => {
                 let inner = of_one_table(inner)?;
                 Some(if here == Condition::Never { here } else { inner })
             }
@@ -91,37 +106,27 @@ fn of_one_table(select: &Select) -> Option<Condition> {
     }
 }
 
+/// Whether a query is its body and nothing around it.
+fn is_bare(query: &Query) -> bool {
+    query.with.is_none() && query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none()
+}
+
+/// A comparison of whole numbers that does not hold. Others could.
 fn is_never(expr: &Expr) -> bool {
     match expr {
         Expr::Nested(inner) => is_never(inner),
         Expr::Value(value) => value.value == Value::Boolean(false),
-        Expr::BinaryOp { left, op, right } => match (&**left, &**right) {
-            (Expr::Value(left), Expr::Value(right)) => match op.to_string().as_str() {
-                "=" => left.value != right.value,
-                "<>" => left.value == right.value,
-                _ => false,
-            },
+        Expr::BinaryOp { left, op, right } => match (whole_number(left), op, whole_number(right)) {
+            (Some(left), BinaryOperator::Eq, Some(right)) => left != right,
+            (Some(left), BinaryOperator::NotEq, Some(right)) => left == right,
             _ => false,
         },
         _ => false,
     }
 }
 
-fn is_there(expr: &Expr) -> bool {
+fn whole_number(expr: &Expr) -> Option<u64> {
     match expr {
-        Expr::Nested(inner) => is_there(inner),
-        Expr::IsNotNull(inner) => is_column(inner),
-        _ => false,
-    }
-}
-
-fn limit(query: &Query) -> Option<u64> {
-    let count = match query.limit_clause.as_ref() {
-        Some(LimitClause::LimitOffset { limit, .. }) => limit.as_ref(),
-        Some(LimitClause::OffsetCommaLimit { limit, .. }) => Some(limit),
-        None => query.fetch.as_ref()?.quantity.as_ref(),
-    };
-    match count? {
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) => number.to_string().parse().ok(),
             _ => None,
@@ -130,8 +135,21 @@ fn limit(query: &Query) -> Option<u64> {
     }
 }
 
+fn limit(query: &Query) -> Option<u64> {
+    match (&query.limit_clause, &query.fetch) {
+        (Some(LimitClause::LimitOffset { limit, .. }), _) => whole_number(limit.as_ref()?),
+        (Some(LimitClause::OffsetCommaLimit { limit, .. }), _) => whole_number(limit),
+        (None, Some(fetch)) => fetch.quantity.as_ref().map_or(Some(1), whole_number),
+        (None, None) => None,
+    }
+}
+
 fn is_column(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+    match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => true,
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_column(inner),
+        _ => false,
+    }
 }
 
 fn expression(item: &SelectItem) -> Option<&Expr> {
@@ -151,13 +169,15 @@ fn lists_values(select: &Select) -> bool {
             _ => return false,
         }
     }
-    columns == 1 && (select.distinct.is_some() && select.projection.len() == 1 || groups(select).len() == 1)
+    let distinct = matches!(select.distinct, Some(Distinct::Distinct)) && select.projection.len() == 1 && groups(select) == Some(0);
+    columns == 1 && (distinct || select.distinct.is_none() && groups(select) == Some(1))
 }
 
-fn groups(select: &Select) -> &[Expr] {
+/// How many expressions rows are grouped by; `None` where it cannot be told.
+fn groups(select: &Select) -> Option<usize> {
     match &select.group_by {
-        GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => list,
-        _ => &[],
+        GroupByExpr::Expressions(list, modifiers) if modifiers.is_empty() => Some(list.len()),
+        GroupByExpr::Expressions(..) | GroupByExpr::All(_) => None,
     }
 }
 
@@ -179,22 +199,18 @@ fn profiles(select: &Select) -> bool {
     let (least, most) = (of("min"), of("max"));
     figures.len() == select.projection.len()
         && figures.len() > 1
-        && groups(select).is_empty()
+        && groups(select) == Some(0)
         && (figures.iter().any(distinct) || least.iter().any(|column| most.contains(column)))
 }
 
-/// Rows as they are, in no order.
-fn is_sample(query: &Query, select: &Select) -> bool {
+/// Whether it gives rows as they are.
+fn gives_rows(select: &Select) -> bool {
     let plain = |item: &SelectItem| match item {
         SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _) => true,
         // Long texts are cut.
-        item => expression(item).is_some_and(|expr| is_column(expr) || matches!(expr, Expr::Substring { .. })),
+        item => expression(item).is_some_and(|expr| is_column(expr) || matches!(expr, Expr::Substring { expr, .. } if is_column(expr))),
     };
-    query.order_by.is_none()
-        && select.distinct.is_none()
-        && groups(select).is_empty()
-        && select.projection.iter().all(plain)
-        && !has_subquery(select)
+    select.distinct.is_none() && groups(select) == Some(0) && select.projection.iter().all(plain)
 }
 
 fn has_subquery(select: &Select) -> bool {
@@ -223,7 +239,10 @@ mod tests {
         workload(&statements[0], Some(application).filter(|name| !name.is_empty()), None)
     }
 
-    const LOOKS: [&str; 14] = [
+    const LOOKS: [&str; 18] = [
+        "(SELECT DISTINCT city FROM shop.orders)",
+        "SELECT CAST(o.city AS TEXT) AS city FROM shop.orders o GROUP BY 1",
+        "SELECT id FROM shop.orders FETCH FIRST ROW ONLY",
         "SELECT * FROM shop.orders WHERE 1 <> 1 LIMIT 0",
         "SELECT * FROM shop.orders WHERE 1=0",
         "SELECT * FROM shop.orders WHERE (false)",
@@ -240,6 +259,7 @@ mod tests {
         "SELECT count(*), count(DISTINCT city), min(city), max(city) FROM shop.orders",
         "SELECT min(day), max(day) FROM shop.orders",
         "EXPLAIN SELECT min(day), max(day) FROM shop.orders",
+        "EXPLAIN (COST) SELECT min(day), max(day) FROM shop.orders",
     ];
 
     #[test]
@@ -259,6 +279,16 @@ mod tests {
             }
             let marked = format!("-- Metabase:: userID: 3 queryType: MBQL queryHash: 1f\n{sql}");
             assert_eq!(of("Metabase v0.54.2", &marked), Workload::Interactive, "{sql}");
+            for around in ["DECLARE c CURSOR FOR ", "PREPARE x AS ", "COPY ("].map(|before| {
+                let after = if before.ends_with('(') { ") TO STDOUT" } else { "" };
+                [format!("-- Metabase:: userID: 3\n{before}{sql}{after}"), format!("{before}/* Metabase:: userID: 3 */ {sql}{after}")]
+            }) {
+                for marked in around.iter().filter(|_| !sql.starts_with("EXPLAIN")) {
+                    assert_eq!(of("Metabase", marked), Workload::Interactive, "{marked}");
+                    let runs = parse(marked, 1 << 20).unwrap()[0].inner().cloned().unwrap();
+                    assert_eq!(workload(&runs, Some("Metabase"), None), Workload::Interactive, "what is run later: {marked}");
+                }
+            }
         }
     }
 
@@ -283,11 +313,28 @@ mod tests {
             "SELECT * FROM shop.orders, shop.items LIMIT 100",
             "SELECT * FROM generate_series(1, 10) LIMIT 5",
             "SELECT a, (SELECT max(b) FROM shop.items) FROM shop.orders LIMIT 5",
+            // One row of a question is a question.
+            "SELECT city, sum(total) FROM shop.orders GROUP BY city ORDER BY 2 DESC LIMIT 1",
+            "SELECT row_number() OVER (ORDER BY total), id FROM shop.orders LIMIT 1",
+            "SELECT avg(total) - (SELECT avg(total) FROM shop.items) FROM shop.orders LIMIT 1",
+            "SELECT (SELECT count(*) FROM shop.items) FROM shop.orders WHERE 1 = 0",
+            // So is one within a sample.
+            "SELECT * FROM (SELECT city, sum(total) s FROM shop.orders GROUP BY ALL) x LIMIT 50",
+            "SELECT * FROM (SELECT city, sum(total) s FROM shop.orders GROUP BY ROLLUP (city)) x LIMIT 50",
+            "SELECT city FROM (SELECT city, total FROM shop.orders ORDER BY total DESC LIMIT 1000) AS virtual_table LIMIT 1000",
+            "SELECT * FROM (SELECT DISTINCT ON (city) * FROM shop.orders ORDER BY city, total DESC) x LIMIT 50",
+            "SELECT * FROM (SELECT max(total) OVER (PARTITION BY city) m FROM shop.orders) x LIMIT 50",
+            "SELECT * FROM (SELECT (SELECT count(*) FROM shop.items) n FROM shop.orders) x LIMIT 50",
+            "SELECT DISTINCT ON (city) city FROM shop.orders",
+            // Conditions that hold, or could.
+            "SELECT city FROM shop.orders WHERE 1 = 1.0",
+            "SELECT city FROM shop.orders WHERE 1 = '1'",
+            "SELECT city FROM shop.orders WHERE 1 = $1",
+            "SELECT city FROM shop.orders WHERE 1 = 1",
             "SELECT x FROM (SELECT city AS x, sum(total) FROM shop.orders GROUP BY city) AS s LIMIT 5",
             "SELECT x FROM (SELECT city AS x FROM shop.orders WHERE total > 5) AS s LIMIT 5",
             "WITH o AS (SELECT * FROM shop.orders) SELECT DISTINCT city FROM o",
             "SELECT city FROM shop.orders UNION SELECT city FROM shop.items LIMIT 5",
-            "EXPLAIN (COST) SELECT min(day), max(day) FROM shop.orders",
         ] {
             assert_eq!(of("Metabase", sql), Workload::Interactive, "{sql}");
         }

@@ -114,6 +114,8 @@ async fn a_bi_tools_own_looking_at_tables_has_a_limit_of_its_own() {
         "A consumer domain may scan 900 bytes in a day for crawling, and the next read would pass that. At least 85 % of it is used or held by \
          running queries; at most 135 bytes are left."
     );
+    let quoted = tool.text_rows(&format!("EXPLAIN (COST) {values}")).await.unwrap();
+    assert_eq!(quoted.last().unwrap()[9].as_deref(), Some("yes"), "a quote knows of the limit that its query would be held to");
     // A person who asks the same, through the tool or not, is not held to it; nor is the tool of another domain.
     tool.text_rows(&asked).await.unwrap();
     assert_eq!(refused(&gateway, "sam", values).await, None);
@@ -131,7 +133,7 @@ async fn a_bi_tools_own_looking_at_tables_has_a_limit_of_its_own() {
         told(&gateway, FINANCE, usage).await,
         [
             "olga|crawl||completed|401|1",
-            r#"sam|crawl|{"job":"sync","team":"growth"}|completed|802|2"#,
+            r#"sam|crawl|{"job":"sync","team":"growth"}|completed|802|3"#,
             r#"sam|crawl|{"job":"sync","team":"growth"}|limit_exceeded|0|1"#,
             r#"sam|interactive|{"job":"sync","team":"growth"}|completed|401|1"#,
             "sam|interactive||completed|401|1",
