@@ -104,14 +104,14 @@ impl Spending {
         let after = read.bytes.saturating_add(added);
         self.within_query(product, all, after)?;
         let more = read.cost(after) - read.cost(read.bytes);
-        let want = |source: &Source| {
+        let wants = read.sources.iter().map(|source| {
             let (amount, ceiling) = match self.strictest(source, product) {
                 Some((_, bytes)) => (i128::from(added), Some(i128::from(bytes))),
                 None => (more, self.ceiling()),
             };
-            Want { whose: source.whose.clone(), amount, ceiling }
-        };
-        let wants: Vec<Want> = read.sources.iter().map(want).collect();
+            Want { whose: &source.whose, amount, ceiling }
+        });
+        let wants: Vec<Want<'_>> = wants.collect();
         self.purses.hold(&wants).map_err(|refused| self.refusal(read.sources.get(refused.at), product, refused.used))?;
         read.bytes = after;
         Ok(())

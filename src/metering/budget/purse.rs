@@ -130,8 +130,8 @@ impl Share {
 
 /// What a read takes from one purse.
 #[derive(Debug)]
-pub(in crate::metering) struct Want {
-    pub(in crate::metering) whose: Whose,
+pub(in crate::metering) struct Want<'w> {
+    pub(in crate::metering) whose: &'w Whose,
     pub(in crate::metering) amount: i128,
     /// What may be spent and held together; nothing where it is counted and not held to.
     pub(in crate::metering) ceiling: Option<i128>,
@@ -220,17 +220,20 @@ impl Purses {
     }
 
     /// Takes everything that is wanted, or nothing.
-    pub(in crate::metering) fn hold(&self, wants: &[Want]) -> Result<(), Refused> {
+    pub(in crate::metering) fn hold(&self, wants: &[Want<'_>]) -> Result<(), Refused> {
         let mut book = self.book.lock();
         for (at, want) in wants.iter().enumerate() {
-            let used = book.purses.get(&want.whose).copied().unwrap_or_default().used();
+            let used = book.purses.get(want.whose).copied().unwrap_or_default().used();
             let fits = want.ceiling.is_none_or(|ceiling| used.saturating_add(want.amount) <= ceiling);
             if want.amount > 0 && !fits {
                 return Err(Refused { at, used });
             }
         }
         for want in wants {
-            book.purse(want.whose.clone()).held += want.amount;
+            match book.purses.get_mut(want.whose) {
+                Some(purse) => purse.held += want.amount,
+                None => book.purse(want.whose.clone()).held += want.amount,
+            }
         }
         Ok(())
     }
