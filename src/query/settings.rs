@@ -341,8 +341,10 @@ fn check(declaration: &Declaration, value: &str) -> Result<String> {
         Check::Tags => parse_tags(value)
             .map(|tags| tags.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", "))
             .ok_or_else(|| {
-                invalid(declaration, value)
-                    .with_hint("Tags are written \"team=growth, job=nightly\": at most 16, each key once, of letters, digits and \"_.-\".")
+                invalid(declaration, value).with_hint(
+                    "Tags are written \"team=growth, job=nightly\": at most 16, each key once, of letters, digits and \"_.-\"; values are of at most \
+                     128 characters, without \",\" and \"=\".",
+                )
             }),
         Check::OneOf(values) => values
             .iter()
