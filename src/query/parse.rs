@@ -5,6 +5,7 @@
 
 mod copy;
 mod limits;
+mod literals;
 mod session;
 mod spelling;
 mod tokens;
@@ -256,17 +257,10 @@ pub(crate) fn parse(sql: &str, max_bytes: usize) -> Result<Vec<Parsed>> {
     }
     let source = Source::of(sql);
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|e| source.lexical_fault(&e))?;
-    let mut parts = vec![Vec::new()];
-    for token in tokens {
-        match (&token.token, parts.last_mut()) {
-            (Token::SemiColon, _) | (_, None) => parts.push(Vec::new()),
-            (_, Some(part)) => part.push(token),
-        }
-    }
     let mut statements = Vec::new();
-    for mut part in parts {
-        let remark = remark(&part);
-        part.retain(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF));
+    for part in tokens.split(|token| token.token == Token::SemiColon) {
+        let remark = remark(part);
+        let part = literals::joined(part, &source)?;
         if part.is_empty() {
             continue;
         }

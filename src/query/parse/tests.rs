@@ -148,11 +148,33 @@ fn syntax_errors_say_where() {
         ("SELECT 1 1", "syntax error at or near \"1\"", 10),
         ("SELECT (1", "syntax error at end of input", 10),
         ("FETCH", "syntax error at end of input", 6),
-        ("SELECT 'ä' 'x' )", "syntax error at or near \")\"", 16),
+        ("SELECT 'ä' )", "syntax error at or near \")\"", 12),
+        ("SELECT 'ä' 'x'", "syntax error at or near \"'x'\"", 12),
+        ("SELECT 'a' /* in between */\n'b'", "syntax error at or near \"'b'\"", 29),
+        ("SELECT 'a'\nE'b'", "syntax error at or near \"E'b'\"", 12),
+        ("SELECT 1 AS 'b'", "syntax error at or near \"'b'\"", 13),
     ] {
         let fault = fault(sql);
         assert_eq!((fault.sqlstate(), fault.message(), fault.position()), ("42601", message, Some(position)), "{sql}");
     }
+}
+
+#[test]
+fn a_literal_over_several_lines_is_one() {
+    let read = |sql: &str| match one(sql).body() {
+        Body::Query(query) => query.to_string(),
+        other => format!("{other:?}"),
+    };
+    for (sql, one_line) in [
+        ("SELECT 'a'\n'b'", "SELECT 'ab'"),
+        ("SELECT 'it''s' -- so far\n\n  'a'  \r\n\t'''q' AS x", "SELECT 'it''sa''q' AS x"),
+        ("SELECT E'\\n'\n'b'", "SELECT E'\\nb'"),
+    ] {
+        assert_eq!(read(sql), read(one_line), "{sql}");
+        assert_eq!((one(sql).text(), one(sql).digest()), (sql, one(one_line).digest()));
+    }
+    assert_eq!(one("EXECUTE p ('a'\n'b')").kind(), one("EXECUTE p ('ab')").kind());
+    assert_eq!(fault("SELECT E'a'\n'\\n'").sqlstate(), "0A000");
 }
 
 #[test]

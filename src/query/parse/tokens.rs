@@ -118,14 +118,19 @@ impl<'a> Tokens<'a> {
         if self.rest().is_empty() { Ok(()) } else { Err(self.unexpected()) }
     }
 
-    /// The syntax error at the next token, in PostgreSQL's words.
+    /// The syntax error at the next token.
     pub(super) fn unexpected(&self) -> Fault {
         match self.all.get(self.next) {
-            Some(token) => Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", shorten(&token.token.to_string())))
-                .with_position(self.source.position(token.span.start)),
+            Some(token) => unexpected(token, self.source),
             None => Fault::new(ErrorKind::Syntax, "syntax error at end of input").with_position(self.source.end()),
         }
     }
+}
+
+/// The syntax error at a token, in PostgreSQL's words.
+pub(super) fn unexpected(token: &TokenWithSpan, source: &Source<'_>) -> Fault {
+    Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", shorten(&token.token.to_string())))
+        .with_position(source.position(token.span.start))
 }
 
 /// A token as an error quotes it.
