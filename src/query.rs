@@ -69,7 +69,7 @@ pub use self::check::{Finding, Question};
 pub use self::execute::MeteredRows;
 pub use self::parse::{CopyFormat, CopyOptions, Direction, Kind, Parsed};
 pub use self::session::Session;
-pub use self::settings::Settings;
+pub use self::settings::{Settings, Snapshot};
 pub use self::visible::VisibleTable;
 
 use self::admit::Admission;

@@ -3,6 +3,7 @@
 //! None of them reaches the engine's own options by name; a stage that needs one asks for it here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -118,27 +119,37 @@ fn find(name: &str) -> Result<&'static Declaration> {
 }
 
 /// Values by declared name. A setting without an entry has its default.
-type Values = BTreeMap<&'static str, String>;
+type Values = BTreeMap<&'static str, Arc<str>>;
+
+/// What a transaction can take back.
+#[derive(Debug, Default, Clone)]
+struct Layers {
+    /// `SET` so far.
+    session: Values,
+    /// `SET LOCAL` of this transaction.
+    local: Values,
+}
+
+/// The settings as they were at some moment, to go back to. Costs nothing until one is changed.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot(Arc<Layers>);
 
 #[derive(Debug, Default)]
 struct State {
     /// Where `RESET` goes back to: what the session was opened with.
     startup: Values,
-    /// `SET` so far.
-    session: Values,
-    /// `SET LOCAL` of this transaction.
-    local: Values,
-    /// `session` when the transaction began.
-    saved: Option<Values>,
+    now: Arc<Layers>,
+    /// As it was when the transaction began.
+    saved: Option<Arc<Layers>>,
     /// What clients were told last.
     told: Values,
 }
 
 impl State {
-    fn value(&self, declaration: &Declaration) -> String {
-        let layers = [&self.local, &self.session, &self.startup];
+    fn value(&self, declaration: &Declaration) -> Arc<str> {
+        let layers = [&self.now.local, &self.now.session, &self.startup];
         let set = layers.into_iter().find_map(|layer| layer.get(declaration.name));
-        set.cloned().unwrap_or_else(|| declaration.default.to_owned())
+        set.cloned().unwrap_or_else(|| declaration.default.into())
     }
 }
 
@@ -152,9 +163,9 @@ impl Settings {
         let settings = Self::default();
         {
             let mut state = settings.0.lock();
-            state.startup.insert("session_authorization", user.to_owned());
-            state.startup.insert("search_path", search_path.to_owned());
-            state.startup.insert("statement_timeout", show_duration(statement_timeout));
+            state.startup.insert("session_authorization", user.into());
+            state.startup.insert("search_path", search_path.into());
+            state.startup.insert("statement_timeout", show_duration(statement_timeout).into());
         }
         settings
     }
@@ -162,13 +173,13 @@ impl Settings {
     /// The value as `SHOW` prints it; `42704` for a setting that does not exist.
     pub fn show(&self, name: &str) -> Result<String> {
         let declaration = find(name)?;
-        Ok(self.0.lock().value(declaration))
+        Ok(self.0.lock().value(declaration).as_ref().to_owned())
     }
 
     /// All settings as `SHOW ALL` prints them: name, value, description.
     pub fn show_all(&self) -> Vec<(String, String, String)> {
         let state = self.0.lock();
-        DECLARATIONS.iter().map(|d| (d.name.to_owned(), state.value(d), d.description.to_owned())).collect()
+        DECLARATIONS.iter().map(|d| (d.name.to_owned(), state.value(d).as_ref().to_owned(), d.description.to_owned())).collect()
     }
 
     /// `SET` (`local` ends with the transaction). Checks the value.
@@ -176,12 +187,14 @@ impl Settings {
         let declaration = find(name)?;
         let value = check(declaration, value)?;
         let mut state = self.0.lock();
+        let in_transaction = state.saved.is_some();
+        let layers = Arc::make_mut(&mut state.now);
         if !local {
-            state.local.remove(declaration.name);
-            state.session.insert(declaration.name, value);
-        } else if state.saved.is_some() {
+            layers.local.remove(declaration.name);
+            layers.session.insert(declaration.name, value.into());
+        } else if in_transaction {
             // Outside a transaction SET LOCAL has no effect, as in PostgreSQL.
-            state.local.insert(declaration.name, value);
+            layers.local.insert(declaration.name, value.into());
         }
         Ok(())
     }
@@ -192,13 +205,11 @@ impl Settings {
         let mut state = self.0.lock();
         match declaration {
             Some(declaration) => {
-                state.local.remove(declaration.name);
-                state.session.remove(declaration.name);
+                let layers = Arc::make_mut(&mut state.now);
+                layers.local.remove(declaration.name);
+                layers.session.remove(declaration.name);
             }
-            None => {
-                state.local.clear();
-                state.session.clear();
-            }
+            None => state.now = Arc::default(),
         }
         Ok(())
     }
@@ -207,7 +218,7 @@ impl Settings {
     pub fn set_startup(&self, name: &str, value: &str) -> Result<()> {
         let declaration = find(name)?;
         let value = check(declaration, value)?;
-        self.0.lock().startup.insert(declaration.name, value);
+        self.0.lock().startup.insert(declaration.name, value.into());
         Ok(())
     }
 
@@ -215,19 +226,31 @@ impl Settings {
     pub fn begin(&self) {
         let mut state = self.0.lock();
         if state.saved.is_none() {
-            state.saved = Some(state.session.clone());
+            state.saved = Some(Arc::clone(&state.now));
         }
     }
 
     /// The transaction ended; `SET LOCAL` ends, and where it did not commit every `SET` within it too.
     pub fn end(&self, committed: bool) {
         let mut state = self.0.lock();
-        state.local.clear();
         if let Some(saved) = state.saved.take()
             && !committed
         {
-            state.session = saved;
+            state.now = saved;
         }
+        if !state.now.local.is_empty() {
+            Arc::make_mut(&mut state.now).local.clear();
+        }
+    }
+
+    /// As they are now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(Arc::clone(&self.0.lock().now))
+    }
+
+    /// As they were then. The transaction goes on.
+    pub fn go_back_to(&self, then: Snapshot) {
+        self.0.lock().now = then.0;
     }
 
     /// Settings that clients are told of (`ParameterStatus`) and that changed since the last call: name and value.
@@ -237,8 +260,8 @@ impl Settings {
         for declaration in DECLARATIONS.iter().filter(|d| d.reported) {
             let value = state.value(declaration);
             if state.told.get(declaration.name) != Some(&value) {
-                state.told.insert(declaration.name, value.clone());
-                changed.push((declaration.name, value));
+                state.told.insert(declaration.name, Arc::clone(&value));
+                changed.push((declaration.name, value.as_ref().to_owned()));
             }
         }
         changed
@@ -558,6 +581,22 @@ mod tests {
         assert_eq!((s.show("application_name").unwrap(), s.show("TimeZone").unwrap()), (String::new(), "UTC".to_owned()));
         s.set("application_name", "outside", true).unwrap();
         assert_eq!(s.show("application_name").unwrap(), "");
+    }
+
+    #[test]
+    fn what_was_set_since_a_snapshot_is_taken_back_and_the_transaction_goes_on() {
+        let s = settings();
+        s.begin();
+        s.set("application_name", "a", false).unwrap();
+        let before = s.snapshot();
+        s.set("application_name", "b", true).unwrap();
+        s.set("TimeZone", "Asia/Tokyo", false).unwrap();
+        s.go_back_to(before);
+        assert_eq!((s.show("application_name").unwrap(), s.show("TimeZone").unwrap()), ("a".to_owned(), "UTC".to_owned()));
+        s.set("application_name", "c", true).unwrap();
+        assert_eq!(s.show("application_name").unwrap(), "c");
+        s.end(true);
+        assert_eq!(s.show("application_name").unwrap(), "a");
     }
 
     #[test]

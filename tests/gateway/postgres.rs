@@ -377,6 +377,25 @@ async fn a_simple_query_answers_statement_by_statement_until_one_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rolling_back_to_a_savepoint_takes_back_what_was_set_since_and_says_so() {
+    let gateway = shop().start().await;
+    let mut raw = Raw::log_in(&gateway, "alice").await;
+    for (sql, reported) in [
+        ("BEGIN; SET TimeZone = 'Asia/Tokyo'", Some("Asia/Tokyo")),
+        ("SAVEPOINT s; SET TimeZone = 'Europe/Paris'", Some("Europe/Paris")),
+        ("SET LOCAL TimeZone = 'America/Lima'", Some("America/Lima")),
+        ("SELECT nonsense", None),
+        ("ROLLBACK TO s", Some("Asia/Tokyo")),
+        ("COMMIT", None),
+    ] {
+        raw.query(sql).await;
+        let messages = raw.until_ready().await;
+        let told = messages.iter().find_map(|(kind, body)| (*kind == b'S').then(|| String::from_utf8_lossy(body).into_owned()));
+        assert_eq!(told, reported.map(|zone| format!("TimeZone\0{zone}\0")), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_skips_the_rest_of_its_pipeline_and_no_more() {
     let gateway = shop().start().await;
     let mut raw = Raw::log_in(&gateway, "alice").await;

@@ -306,7 +306,10 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
             Effect::None => {}
             Effect::Begun => self.begin_transaction(),
             Effect::Ended { committed } => self.end_transaction(committed),
-            Effect::RolledBackTo(last) => self.shelf.portals.retain(|_, portal| portal.number <= last),
+            Effect::RolledBackTo(before) => {
+                self.shelf.portals.retain(|_, portal| portal.number <= before.portals);
+                self.session.settings().go_back_to(before.settings);
+            }
         }
         step.tag.to_owned()
     }

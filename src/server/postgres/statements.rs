@@ -11,6 +11,7 @@ use super::encode::copy::Copier;
 use super::encode::{self, Output};
 use super::portal::{Cursor, Portal, Prepared, State, Writer, query_of};
 use super::reply;
+use super::transaction::Before;
 use crate::error::{ErrorKind, Fault};
 use crate::query::{CopyOptions, Direction, Kind, Parsed};
 use crate::values::{Format, Style, types};
@@ -179,7 +180,8 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
                 self.follow(step)
             }),
             Kind::Savepoint(name) => Ok({
-                let step = self.transaction.savepoint(name, self.shelf.last_portal())?;
+                let before = Before { portals: self.shelf.last_portal(), settings: self.session.settings().snapshot() };
+                let step = self.transaction.savepoint(name, before)?;
                 self.follow(step)
             }),
             Kind::Release(name) => Ok({
