@@ -100,7 +100,10 @@ impl Spending {
     pub(super) fn take(&self, product: &ProductId, added: u64) -> Result<(), LimitReached> {
         let mut reads = self.reads.lock();
         let all = reads.values().fold(added, |sum, read| sum.saturating_add(read.bytes));
-        let read = reads.entry(product.clone()).or_insert_with(|| self.first(product));
+        let read = match reads.get_mut(product) {
+            Some(read) => read,
+            None => reads.entry(product.clone()).or_insert_with(|| self.first(product)),
+        };
         let after = read.bytes.saturating_add(added);
         self.within_query(product, all, after)?;
         let more = read.cost(after) - read.cost(read.bytes);

@@ -223,17 +223,16 @@ impl Purses {
     pub(in crate::metering) fn hold(&self, wants: &[Want<'_>]) -> Result<(), Refused> {
         let mut book = self.book.lock();
         for (at, want) in wants.iter().enumerate() {
-            let used = book.purses.get(want.whose).copied().unwrap_or_default().used();
-            let fits = want.ceiling.is_none_or(|ceiling| used.saturating_add(want.amount) <= ceiling);
-            if want.amount > 0 && !fits {
+            let purse = match book.purses.get_mut(want.whose) {
+                Some(purse) => purse,
+                None => book.purse(want.whose.clone()),
+            };
+            let used = purse.used();
+            if want.amount > 0 && want.ceiling.is_some_and(|ceiling| used.saturating_add(want.amount) > ceiling) {
+                wants.iter().take(at).for_each(|taken| book.purse(taken.whose.clone()).held -= taken.amount);
                 return Err(Refused { at, used });
             }
-        }
-        for want in wants {
-            match book.purses.get_mut(want.whose) {
-                Some(purse) => purse.held += want.amount,
-                None => book.purse(want.whose.clone()).held += want.amount,
-            }
+            purse.held += want.amount;
         }
         Ok(())
     }

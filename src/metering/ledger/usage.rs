@@ -112,8 +112,13 @@ pub(in crate::metering) fn attach_own(connection: &Connection, path: &Path) -> r
 fn in_mirror(connection: &Connection, written: impl Fn(&Stored) -> String) -> rusqlite::Result<String> {
     let mut names = connection.prepare("SELECT name FROM pragma_table_info('usage', 'mirror')")?;
     let there: Vec<String> = names.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    let is_there = |column: &Stored| column.sql.split(", ").all(|name| there.iter().any(|known| known == name));
-    let sql = |column: Stored| if is_there(&column) { written(&column) } else { format!("NULL AS {}", column.sql) };
+    let sql = |column: Stored| {
+        let names = column.sql.split(", ");
+        match names.clone().all(|name| there.iter().any(|known| known == name)) {
+            true => written(&column),
+            false => names.map(|name| format!("NULL AS {name}")).collect::<Vec<_>>().join(", "),
+        }
+    };
     Ok(stored().map(sql).collect::<Vec<_>>().join(", "))
 }
 
