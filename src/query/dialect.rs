@@ -17,6 +17,7 @@ mod operators;
 mod parameters;
 mod plan;
 mod records;
+mod series;
 mod similar;
 mod span;
 mod syntax;
@@ -34,7 +35,8 @@ pub(crate) use self::literal::moment_value;
 pub(super) use self::operators::Operators;
 pub(super) use self::parameters::parameter_types;
 pub(super) use self::plan::interpret;
-pub(super) use self::syntax::{TABLE_FUNCTION, translate};
+pub(super) use self::series::TABLE_FUNCTION;
+pub(super) use self::syntax::translate;
 
 /// The functions that a translated statement calls.
 pub(super) fn functions() -> [Arc<ScalarUDF>; 1] {

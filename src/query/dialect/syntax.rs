@@ -6,14 +6,15 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName, OrderBy, OrderByKind,
-    Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, TableSampleKind, TableSampleMethod,
-    TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
+    Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableSampleKind, TableSampleMethod, TimezoneInfo, TypedString,
+    UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
 };
 
 use super::super::written::json;
 use super::calls;
 use super::literal::{self, Kind};
 use super::records;
+use super::series;
 use super::similar::SIMILAR;
 use super::whole;
 use crate::error::{ErrorKind, Fault, Result};
@@ -22,9 +23,6 @@ use crate::values::nested::split_array;
 
 /// The longest sides of `OVERLAPS` and `BETWEEN SYMMETRIC`, as text.
 const LONGEST_PERIODS: usize = 1_000;
-
-/// The function that stands in FROM.
-pub(in crate::query) const TABLE_FUNCTION: &str = "generate_series";
 
 /// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
 pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
@@ -58,6 +56,7 @@ impl VisitorMut for Translation {
                 let ControlFlow::Continue(()) = expr.visit(&mut Shown { depth: 0, tables: &tables });
             }
         }
+        series::of_select(select);
         whole::of_select(select);
         ControlFlow::Continue(())
     }
@@ -80,7 +79,7 @@ impl VisitorMut for Translation {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Fault> {
-        name_series(factor);
+        series::name(factor);
         ControlFlow::Continue(())
     }
 
@@ -157,23 +156,6 @@ fn limit(query: &mut Query) {
     match &mut query.limit_clause {
         Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = Some(count),
         clause => *clause = Some(LimitClause::LimitOffset { limit: Some(count), offset: None, limit_by: Vec::new() }),
-    }
-}
-
-/// The one column of `generate_series(…) AS g` is called `g`, and so is that of `unnest`.
-fn name_series(factor: &mut TableFactor) {
-    let (name, alias) = match factor {
-        TableFactor::Table { name, alias, args: Some(_), .. } if syntax::catalog_name(name).as_deref() == Some(TABLE_FUNCTION) => {
-            (TABLE_FUNCTION, alias)
-        }
-        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } if array_exprs.len() == 1 => {
-            ("unnest", alias)
-        }
-        _ => return,
-    };
-    let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None });
-    if alias.columns.is_empty() {
-        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
     }
 }
 

@@ -1,0 +1,113 @@
+//! `generate_series`, which the planner knows in FROM only, and with one name for its table and its column.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Select, SelectItem, TableAlias,
+    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, visit_expressions,
+};
+
+use crate::system::syntax;
+
+/// The function that stands in FROM.
+pub(in crate::query) const TABLE_FUNCTION: &str = "generate_series";
+/// What FROM calls one that stood in a SELECT list: nobody else calls a table so.
+const OF_LIST: &str = "generate_series()";
+
+/// The one column of `generate_series(…) AS g` is called `g`, and so is that of `unnest`.
+pub(super) fn name(factor: &mut TableFactor) {
+    let (name, alias) = match factor {
+        TableFactor::Table { name, alias, args: Some(_), .. } if syntax::catalog_name(name).as_deref() == Some(TABLE_FUNCTION) => {
+            (TABLE_FUNCTION, alias)
+        }
+        TableFactor::UNNEST { alias, array_exprs, with_offset: false, with_ordinality: false, .. } if array_exprs.len() == 1 => {
+            ("unnest", alias)
+        }
+        _ => return,
+    };
+    let alias = alias.get_or_insert_with(|| TableAlias { explicit: true, name: Ident::new(name), columns: Vec::new(), at: None });
+    if alias.columns.is_empty() {
+        alias.columns.push(TableAliasColumnDef::from_name(alias.name.value.clone()));
+    }
+}
+
+/// `SELECT x, generate_series(1, 3) FROM t` gives each row once for each number, as `FROM t, generate_series(1, 3)` does. Two of them side by
+/// side, one over columns, and one beside an aggregate or a window, which are computed first, stay as they are: unknown to the planner.
+pub(super) fn of_select(select: &mut Select) {
+    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()) || select.having.is_some();
+    let alone = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => !syntax::aggregates(expr) && !has_window(expr),
+        SelectItem::QualifiedWildcard(..) => true,
+        _ => false,
+    };
+    if grouped || !select.projection.iter().all(alone) {
+        return;
+    }
+    let mut calls = Vec::new();
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+            find(expr, &mut calls);
+        }
+    }
+    let [call] = calls.as_mut_slice() else { return };
+    let Expr::Function(function) = &mut **call else { return };
+    let FunctionArguments::List(list) = &function.args else { return };
+    let fixed = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !names_columns(expr));
+    if !list.args.iter().all(fixed) || !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
+        return;
+    }
+    let args = Some(TableFunctionArgs { args: list.args.clone(), settings: None });
+    let quoted = |name: &str| Ident::with_quote('"', name);
+    **call = Expr::CompoundIdentifier(vec![quoted(OF_LIST), quoted(TABLE_FUNCTION)]);
+    let columns = vec![TableAliasColumnDef::from_name(TABLE_FUNCTION)];
+    let relation = TableFactor::Table {
+        name: ObjectName::from(vec![Ident::new(TABLE_FUNCTION)]),
+        alias: Some(TableAlias { explicit: true, name: quoted(OF_LIST), columns, at: None }),
+        args,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    };
+    select.from.push(TableWithJoins { relation, joins: Vec::new() });
+}
+
+/// The calls in an expression that is computed from them for each row.
+fn find<'e>(expr: &'e mut Expr, calls: &mut Vec<&'e mut Expr>) {
+    if matches!(expr, Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some(TABLE_FUNCTION)) {
+        calls.push(expr);
+        return;
+    }
+    match expr {
+        Expr::Function(function) => {
+            let FunctionArguments::List(list) = &mut function.args else { return };
+            for arg in &mut list.args {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+                    find(expr, calls);
+                }
+            }
+        }
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => find(expr, calls),
+        Expr::BinaryOp { left, right, .. } => {
+            find(left, calls);
+            find(right, calls);
+        }
+        _ => {}
+    }
+}
+
+fn any(expr: &Expr, is: impl Fn(&Expr) -> bool) -> bool {
+    visit_expressions(expr, |part| if is(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).is_break()
+}
+
+fn has_window(expr: &Expr) -> bool {
+    any(expr, |part| matches!(part, Expr::Function(function) if function.over.is_some()))
+}
+
+/// Whether it is another value for another row.
+fn names_columns(expr: &Expr) -> bool {
+    any(expr, |part| matches!(part, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_)))
+}
