@@ -25,6 +25,7 @@ use crate::telemetry::Metrics;
 
 use super::admit::Slot;
 use super::fault::fault_of;
+use super::govern::{Sight, sights};
 use super::parse::Explained;
 use super::plan::Planned;
 use super::quote::Terms;
@@ -72,6 +73,8 @@ struct Running {
     deadline: Option<Pin<Box<tokio::time::Sleep>>>,
     entry: Entry,
     slot: Option<Slot>,
+    /// Scans that are remembered when it succeeds.
+    sights: Vec<Arc<Sight>>,
     books: OpenBooks,
 }
 
@@ -125,7 +128,7 @@ impl MeteredRows {
         match result {
             Ok(stream) => {
                 let schema = stream.schema();
-                let running = Running { stream, rows: 0, stop, deadline, entry, slot, books };
+                let running = Running { stream, rows: 0, stop, deadline, entry, slot, sights: sights(&plan), books };
                 Self { schema, query_id, notices, state: State::Running(Box::new(running)) }
             }
             Err(error) => {
@@ -142,7 +145,7 @@ impl MeteredRows {
         let (schema, query_id) = (rows.schema(), entry.query_id());
         let stop = Box::pin(entry.stop().token().clone().cancelled_owned());
         let stream = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), futures::stream::iter([Ok(rows)])));
-        let running = Running { stream, rows: 0, stop, deadline: None, entry, slot: None, books };
+        let running = Running { stream, rows: 0, stop, deadline: None, entry, slot: None, sights: Vec::new(), books };
         Self { schema, query_id, notices: Vec::new(), state: State::Running(Box::new(running)) }
     }
 
@@ -233,7 +236,10 @@ impl Running {
                     }
                     return Poll::Ready(Err((outcome_of(&fault), Some(fault))));
                 }
-                None => return Poll::Ready(Err((Outcome::Completed, None))),
+                None => {
+                    self.sights.iter().for_each(|sight| sight.remember());
+                    return Poll::Ready(Err((Outcome::Completed, None)));
+                }
             }
         }
     }

@@ -13,6 +13,7 @@ mod exec;
 mod fault;
 mod leakproof;
 mod scrub;
+mod seen;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,8 +30,10 @@ use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::TaskContext;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableProviderFilterPushDown};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
 use datafusion::physical_plan::filter::{FilterExec, FilterExecBuilder};
@@ -46,6 +49,7 @@ use below::Below;
 
 pub use exec::GovernedExec;
 pub use fault::BarrierError;
+pub(crate) use seen::{Seen, SeenBy, Sight, sights};
 
 /// The name of the governed table within its own, separate plan. No reader sees it.
 const INNER: &str = "product";
@@ -87,12 +91,20 @@ pub struct GovernedTable {
     threads: usize,
     running: Arc<RuntimeEnv>,
     finish: Finish,
+    seen: SeenBy,
 }
 
 impl GovernedTable {
     /// Puts the port behind the permit. `planner` is the gateway's own session over `scope.planning()`, never the reader's: its
     /// configuration decides how the product is read.
-    pub fn new(port: &OpenPort, permit: Permit, keys: MaskKeys, scope: &Arc<Scope>, planner: Arc<SessionState>) -> Self {
+    pub(crate) fn new(
+        port: &OpenPort,
+        permit: Permit,
+        keys: MaskKeys,
+        scope: &Arc<Scope>,
+        planner: Arc<SessionState>,
+        seen: SeenBy,
+    ) -> Self {
         let finisher = Arc::clone(scope);
         Self::over(
             port.id().clone(),
@@ -101,7 +113,7 @@ impl GovernedTable {
             permit,
             keys,
             planner,
-            (Arc::clone(scope.running()), Arc::new(move |plan| finisher.instrument(plan))),
+            (Arc::clone(scope.running()), Arc::new(move |plan| finisher.instrument(plan)), seen),
         )
     }
 
@@ -112,7 +124,7 @@ impl GovernedTable {
         permit: Permit,
         keys: MaskKeys,
         planner: Arc<SessionState>,
-        (running, finish): (Arc<RuntimeEnv>, Finish),
+        (running, finish, seen): (Arc<RuntimeEnv>, Finish, SeenBy),
     ) -> Self {
         let threads = planner.config().target_partitions();
         let mut own = planner.as_ref().clone();
@@ -137,7 +149,7 @@ impl GovernedTable {
             None => clear.clone(),
             Some(_) => partition_columns.iter().filter(|name| clear.contains(*name)).cloned().collect(),
         };
-        Self { port, inner, schema, permit, keys, clear, prunable, planner, threads, running, finish }
+        Self { port, inner, schema, permit, keys, clear, prunable, planner, threads, running, finish, seen }
     }
 
     /// The scan and what is kept of it, planned with the gateway's session alone: its columns are the needed ones, then those that only
@@ -157,8 +169,14 @@ impl GovernedTable {
         let scanned = self.scanned(columns, keep.as_ref())?;
         let plan = self.logical(&scanned, self.understood(prune.clone())?, filters, limit)?;
         let scan = self.planner.create_physical_plan(&plan).await?;
-        let schema = DFSchema::try_from(scan.schema())?;
-        let physical = |expr: Option<Expr>| expr.map(|expr| self.planner.create_physical_expr(expr, &schema)).transpose();
+        let schema = Arc::new(DFSchema::try_from(scan.schema())?);
+        // As the optimiser does with a reader's own filter: a comparison with each of two values is faster than a look into a set of two.
+        let simplify =
+            SimplifyContext::builder().with_schema(Arc::clone(&schema)).with_config_options(Arc::clone(self.planner.config_options()));
+        let simplifier = ExprSimplifier::new(simplify.build());
+        let physical = |expr: Option<Expr>| {
+            expr.map(|expr| self.planner.create_physical_expr(simplifier.simplify(simplifier.coerce(expr, &schema)?)?, &schema)).transpose()
+        };
         let scan = match physical(conjunction(prune))? {
             Some(prune) => pruning(scan, prune, self.planner.config_options())?,
             None => scan,
@@ -216,15 +234,17 @@ impl GovernedTable {
     }
 
     /// What the reader's planner is told to expect, by which it orders joins: never exact, so that nothing is answered from it. Where rows
-    /// are hidden, that is nothing. Where none are, their number and the clear columns' bounds, which the reader may ask for, and no sizes,
-    /// which masked values change.
-    fn estimate(&self, below: &Below, masks: &[Option<Mask>]) -> Result<Statistics> {
+    /// are hidden, that is how many this reader has been shown before. Where none are, their number and the clear columns' bounds, which the
+    /// reader may ask for, and no sizes, which masked values change.
+    fn estimate(&self, below: &Below, filters: &[Expr], masks: &[Option<Mask>]) -> Result<Statistics> {
         let mut estimate = Statistics { column_statistics: vec![ColumnStatistics::new_unknown(); masks.len()], ..Statistics::default() };
         #[cfg(test)]
         let forwarded = crate::mutants::is("statistics forwarded");
         #[cfg(not(test))]
         let forwarded = false;
-        if self.permit.filter().is_some() && !forwarded {
+        if let (Some(policy), false) = (self.permit.filter(), forwarded) {
+            let rows = self.seen.rows(&self.port, policy, filters).and_then(|rows| usize::try_from(rows).ok());
+            estimate.num_rows = rows.map_or(Precision::Absent, Precision::Inexact);
             return Ok(estimate);
         }
         let rows = match &below.keep {
@@ -266,7 +286,7 @@ impl GovernedTable {
         let masks = self.masks(columns)?;
         let planned = AssertUnwindSafe(async {
             let below = self.below(columns, filters, limit).await?;
-            let estimate = self.estimate(&below, &masks).unwrap_or_else(|_| Statistics::new_unknown(&schema));
+            let estimate = self.estimate(&below, filters, &masks).unwrap_or_else(|_| Statistics::new_unknown(&schema));
             Ok((below, estimate))
         });
         let (below, estimate) = planned
@@ -279,7 +299,8 @@ impl GovernedTable {
             return below.naive();
         }
         let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate)))
+        let sight = self.permit.filter().filter(|_| limit.is_none()).map(|policy| self.seen.sight(&self.port, policy, filters));
+        Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate, sight)))
     }
 
     /// What the governed part runs in: the stores and memory of the query's scope, the configuration of the gateway.

@@ -46,6 +46,7 @@ use crate::{ports, system};
 use super::admit::{DomainPools, Share};
 use super::fault::fault_of;
 use super::functions::{self, Functions};
+use super::govern::Seen;
 use super::pace::paced;
 use super::parse::deep;
 use super::view::Governed;
@@ -65,6 +66,7 @@ pub(crate) struct Engine {
     rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>,
     workers: Workers,
+    seen: Seen,
 }
 
 impl Engine {
@@ -84,12 +86,18 @@ impl Engine {
             rules: optimizer_rules(),
             physical_rules: PhysicalOptimizer::new().rules,
             workers: Workers::start()?,
+            seen: Seen::default(),
         })
     }
 
     /// What queries run on.
     pub(super) fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    /// How many rows of filtered products readers were shown.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// The functions that statements may call.

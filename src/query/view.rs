@@ -18,7 +18,7 @@ use crate::ports::{OpenPort, Scope};
 use crate::system::{self, Viewer};
 
 use super::authorise::{Authorised, Granted};
-use super::govern::GovernedTable;
+use super::govern::{GovernedTable, SeenBy};
 use super::resolve::Target;
 use super::{Gateway, Notice, Session};
 
@@ -44,7 +44,8 @@ impl Authorised {
             || self.functions.iter().any(|name| !gateway.engine().functions().knows(name));
         let viewer = if needs_viewer { Some(self.viewer(gateway, session).await?) } else { None };
         let planner = Arc::new(gateway.engine().state(time_zone, scope.planning()));
-        let products = provide(&self.grants, &keys, &scope, &planner);
+        let seen = gateway.engine().seen().by(&self.asker.principal.name);
+        let products = provide(&self.grants, &keys, &scope, &planner, &seen);
         let mut tables = HashMap::with_capacity(self.tables.len());
         for (reference, target) in &self.tables {
             let table = match target {
@@ -99,12 +100,13 @@ fn provide(
     keys: &MaskKeys,
     scope: &Arc<Scope>,
     planner: &Arc<datafusion::execution::SessionState>,
+    seen: &SeenBy,
 ) -> HashMap<PortId, Arc<dyn TableProvider>> {
     let table = |granted: &Granted| -> Arc<dyn TableProvider> {
         if granted.permit.is_whole() {
             return Arc::clone(granted.port.provider());
         }
-        Arc::new(GovernedTable::new(&granted.port, granted.permit.clone(), keys.clone(), scope, Arc::clone(planner)))
+        Arc::new(GovernedTable::new(&granted.port, granted.permit.clone(), keys.clone(), scope, Arc::clone(planner), seen.clone()))
     };
     grants.iter().map(|(id, granted)| (id.clone(), table(granted))).collect()
 }

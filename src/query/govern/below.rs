@@ -10,6 +10,7 @@ use datafusion::common::Result;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::future::ready;
 use futures::stream::BoxStream;
@@ -22,9 +23,11 @@ use super::exec::{Veil, batch_of};
 use super::{BarrierError, Whole};
 use crate::id::PortId;
 
-/// Bytes of one slice that may wait for the slices before it. Few, so that they are still in a processor's cache when their turn comes:
-/// with ten times as many, what reads them took a sixth longer.
-const READ_AHEAD: usize = 4 << 20;
+/// Bytes that all slices of a scan may hold together for the slices before them, as far as the query's memory has room for them. A row group
+/// is one slice at most, so a thread that has read less than one when its turn comes was idle before.
+const AHEAD: usize = 64 << 20;
+/// Bytes that each may hold besides, so that the one whose turn it is goes on whatever the others hold.
+const OWN: usize = 1 << 20;
 
 /// A scan, and what of it comes out.
 #[derive(Clone)]
@@ -42,13 +45,71 @@ pub(super) struct Below {
 }
 
 /// What one slice sends: its batches, then that it is at its end. One that falls silent before has failed.
-type Sent = Option<Result<RecordBatch>>;
+type Sent = Option<Result<(RecordBatch, Place)>>;
 
 /// A slice that nobody reads yet.
 struct Slice {
     number: usize,
     sender: UnboundedSender<Sent>,
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
+}
+
+/// Where the batches of one slice wait.
+struct Room {
+    own: Semaphore,
+    ahead: Arc<Ahead>,
+}
+
+/// What the slices of a scan have together, in the query's memory.
+struct Ahead {
+    places: Semaphore,
+    memory: MemoryReservation,
+}
+
+/// Which room a batch has, in bytes.
+enum Place {
+    Own(usize),
+    Ahead(usize),
+}
+
+impl Room {
+    /// Room for a batch, as soon as there is.
+    async fn take(&self, batch: &RecordBatch) -> Place {
+        let bytes = batch.get_array_memory_size().max(1);
+        if self.ahead.take(bytes) {
+            return Place::Ahead(bytes);
+        }
+        let bytes = bytes.min(OWN);
+        if let Ok(places) = self.own.acquire_many(permits(bytes)).await {
+            places.forget();
+        }
+        Place::Own(bytes)
+    }
+
+    fn give_back(&self, place: &Place) {
+        match *place {
+            Place::Own(bytes) => self.own.add_permits(bytes),
+            Place::Ahead(bytes) => {
+                self.ahead.memory.shrink(bytes);
+                self.ahead.places.add_permits(bytes);
+            }
+        }
+    }
+}
+
+impl Ahead {
+    fn take(&self, bytes: usize) -> bool {
+        let Ok(places) = self.places.try_acquire_many(permits(bytes)) else { return false };
+        let has_memory = self.memory.try_grow(bytes).is_ok();
+        if has_memory {
+            places.forget();
+        }
+        has_memory
+    }
+}
+
+fn permits(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Below {
@@ -64,9 +125,12 @@ impl Below {
             let (below, context, veil) = (self.clone(), Arc::clone(context), veil.clone());
             return stream::iter(0..slices).flat_map(move |slice| below.read(slice, Arc::clone(&context), veil.clone())).boxed();
         }
+        let memory = MemoryConsumer::new("rows read ahead").register(context.memory_pool());
+        let ahead = Arc::new(Ahead { places: Semaphore::new(AHEAD), memory });
         let (waiting, coming): (Vec<_>, Vec<_>) = (0..slices)
             .map(|number| {
-                let ((sender, receiver), room) = (unbounded_channel(), Arc::new(Semaphore::new(READ_AHEAD)));
+                let room = Arc::new(Room { own: Semaphore::new(OWN), ahead: Arc::clone(&ahead) });
+                let (sender, receiver) = unbounded_channel();
                 (Slice { number, sender, room: Arc::clone(&room) }, (receiver, room))
             })
             .unzip();
@@ -129,11 +193,15 @@ impl Slice {
         let mut rows = std::pin::pin!(AssertUnwindSafe(rows).catch_unwind());
         while let Some(batch) = rows.next().await {
             let batch = batch.unwrap_or_else(|_| Err(BarrierError::internal(port, "a panic below the barrier").into()));
-            if let Ok(place) = self.room.acquire_many(batch.as_ref().map_or(0, places)).await {
-                place.forget();
-            }
-            let failed = batch.is_err();
-            if self.sender.send(Some(batch)).is_err() || failed {
+            let sent = match batch {
+                Ok(batch) => {
+                    let place = self.room.take(&batch).await;
+                    Ok((batch, place))
+                }
+                Err(error) => Err(error),
+            };
+            let failed = sent.is_err();
+            if self.sender.send(Some(sent)).is_err() || failed {
                 return;
             }
         }
@@ -142,14 +210,14 @@ impl Slice {
 }
 
 /// What a slice sent, when its turn has come.
-fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, port: PortId) -> impl Stream<Item = Result<RecordBatch>> + Send {
+fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Room>, port: PortId) -> impl Stream<Item = Result<RecordBatch>> + Send {
     stream::unfold(Some(receiver), move |receiver| {
         let (room, port) = (Arc::clone(&room), port.clone());
         async move {
             let mut receiver = receiver?;
             match receiver.recv().await {
-                Some(Some(Ok(batch))) => {
-                    room.add_permits(places(&batch) as usize);
+                Some(Some(Ok((batch, place)))) => {
+                    room.give_back(&place);
                     Some((Ok(batch), Some(receiver)))
                 }
                 Some(Some(Err(error))) => Some((Err(error), None)),
@@ -158,9 +226,4 @@ fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Semaphore>, port: PortI
             }
         }
     })
-}
-
-/// The places that a batch takes of the room: its bytes, but never more than there are.
-fn places(batch: &RecordBatch) -> u32 {
-    u32::try_from(batch.get_array_memory_size().clamp(1, READ_AHEAD)).unwrap_or(u32::MAX)
 }

@@ -20,7 +20,7 @@ use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Par
 use futures::future::ready;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
 
-use super::{BarrierError, Below, scrub};
+use super::{BarrierError, Below, Sight, scrub};
 use crate::id::{PortId, ProductId};
 use crate::policy::{Mask, MaskKeys};
 use crate::ports::{Bound, PortExec};
@@ -90,21 +90,35 @@ pub struct GovernedExec {
     filters: Vec<Expr>,
     veil: Veil,
     estimate: Arc<Statistics>,
+    sight: Option<Arc<Sight>>,
     context: Arc<TaskContext>,
     threads: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl GovernedExec {
-    pub(super) fn new(below: Below, filters: &[Expr], veil: Veil, context: Arc<TaskContext>, threads: usize, estimate: Statistics) -> Self {
+    pub(super) fn new(
+        below: Below,
+        filters: &[Expr],
+        veil: Veil,
+        context: Arc<TaskContext>,
+        threads: usize,
+        estimate: Statistics,
+        sight: Option<Sight>,
+    ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&veil.schema)),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        let (filters, estimate) = (filters.to_vec(), Arc::new(estimate));
-        Self { below, filters, veil, context, threads, estimate, properties: Arc::new(properties) }
+        let (filters, estimate, sight) = (filters.to_vec(), Arc::new(estimate), sight.map(Arc::new));
+        Self { below, filters, veil, context, threads, estimate, sight, properties: Arc::new(properties) }
+    }
+
+    /// Where it is remembered how many rows came out, if it is.
+    pub(super) fn sight(&self) -> Option<&Arc<Sight>> {
+        self.sight.as_ref()
     }
 
     /// Whose data it reads.
@@ -187,6 +201,7 @@ impl ExecutionPlan for GovernedExec {
             context: Arc::clone(&self.context),
             threads: self.threads,
             estimate: Arc::clone(&self.estimate),
+            sight: self.sight.clone(),
             properties: Arc::clone(&self.properties),
         }))
     }
@@ -209,6 +224,16 @@ impl ExecutionPlan for GovernedExec {
         let governed = governed.scan(false, |ended, item| {
             let go_on = !std::mem::replace(ended, item.is_err());
             ready(go_on.then_some(item))
+        });
+        let (sight, mut rows) = (self.sight.clone(), Some(0));
+        let governed = governed.map(Some).chain(stream::iter([None])).filter_map(move |item| {
+            match (&item, rows) {
+                (Some(Ok(batch)), Some(sum)) => rows = Some(sum + batch.num_rows() as u64),
+                (Some(Err(_)), _) => rows = None,
+                (None, Some(sum)) => sight.iter().for_each(|sight| sight.ended(sum)),
+                _ => {}
+            }
+            ready(item)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.veil.schema), governed)))
     }

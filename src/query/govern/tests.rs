@@ -6,9 +6,11 @@ mod errors;
 mod order;
 mod pairs;
 mod scrub;
+mod seen;
 
 use super::*;
 use crate::catalog::PortRef;
+use crate::id::PrincipalName;
 use crate::policy::{Decision, decide, fixtures};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -112,11 +114,21 @@ fn planner(partitions: usize) -> Arc<SessionState> {
 }
 
 fn governed(inner: Arc<dyn TableProvider>, filter: Option<&str>, masks: &[(&str, &str)], partition_columns: &[&str]) -> GovernedTable {
+    governed_for(inner, filter, masks, partition_columns, Seen::default().by(&PrincipalName::new("ann")))
+}
+
+fn governed_for(
+    inner: Arc<dyn TableProvider>,
+    filter: Option<&str>,
+    masks: &[(&str, &str)],
+    partition_columns: &[&str],
+    seen: SeenBy,
+) -> GovernedTable {
     let permit = permit(&inner.schema(), filter, masks);
     let planner = planner(2);
     let running = Arc::clone(planner.runtime_env());
     let columns: Vec<String> = partition_columns.iter().map(|name| (*name).to_owned()).collect();
-    GovernedTable::over(port(), inner, &columns, permit, keys(), planner, (running, Arc::new(Ok)))
+    GovernedTable::over(port(), inner, &columns, permit, keys(), planner, (running, Arc::new(Ok), seen))
 }
 
 /// A reader's session in which the table is `t`.
