@@ -10,10 +10,11 @@ mod session;
 mod spelling;
 mod tokens;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::scalar::ScalarValue;
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::ast::{self, Visit, Visitor};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace};
@@ -343,7 +344,16 @@ fn query_tree(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<ast::Stat
         return Err(Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", tokens::shorten(&left.token.to_string())))
             .with_position(source.position(left.span.start)));
     }
-    refuse_writes(&query)?;
+    if let ControlFlow::Break(refusal) = query.visit(&mut Refusals) {
+        return Err(match refusal {
+            Refusal::Write(what) => read_only(what),
+            Refusal::Alias(text) => {
+                let is_it = |token: &&TokenWithSpan| matches!(&token.token, Token::SingleQuotedString(found) if *found == text);
+                let fault = tokens.iter().find(is_it).map(|token| tokens::unexpected(token, source));
+                fault.unwrap_or_else(|| Fault::new(ErrorKind::Syntax, "syntax error"))
+            }
+        });
+    }
     limits::check_expansion(&query)?;
     desugar_table(&mut query.body);
     Ok(ast::Statement::Query(query))
@@ -355,37 +365,61 @@ fn inner_query(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<Parsed> 
     Ok(Parsed(Arc::new(Inner { digest: digest(tokens), text: source.text(tokens), ..inner })))
 }
 
-/// Refuses what a query can carry that is not reading: SELECT INTO, data-modifying WITH, row locks.
-fn refuse_writes(query: &ast::Query) -> Result<()> {
-    use datafusion::sql::sqlparser::ast::{Visit, Visitor};
-    use std::ops::ControlFlow;
+/// What a query can carry and must not.
+enum Refusal {
+    /// What is not reading: SELECT INTO, data-modifying WITH, row locks.
+    Write(&'static str),
+    /// A string constant for a name, which the SQL parser takes.
+    Alias(String),
+}
 
-    struct Writes;
-    impl Visitor for Writes {
-        type Break = &'static str;
-        fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Self::Break> {
-            if query.locks.is_empty() { body(&query.body) } else { ControlFlow::Break("SELECT FOR UPDATE") }
+struct Refusals;
+
+impl Visitor for Refusals {
+    type Break = Refusal;
+
+    fn pre_visit_query(&mut self, query: &ast::Query) -> ControlFlow<Refusal> {
+        if query.locks.is_empty() { Self::body(&query.body) } else { ControlFlow::Break(Refusal::Write("SELECT FOR UPDATE")) }
+    }
+
+    fn pre_visit_select(&mut self, select: &ast::Select) -> ControlFlow<Refusal> {
+        select.projection.iter().try_for_each(|item| match item {
+            ast::SelectItem::ExprWithAlias { alias, .. } => Self::name(alias),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<Refusal> {
+        match factor {
+            ast::TableFactor::Table { alias: Some(alias), .. } | ast::TableFactor::Derived { alias: Some(alias), .. } => {
+                Self::name(&alias.name)
+            }
+            _ => ControlFlow::Continue(()),
         }
     }
-    fn body(set: &ast::SetExpr) -> ControlFlow<&'static str> {
+}
+
+impl Refusals {
+    fn name(name: &ast::Ident) -> ControlFlow<Refusal> {
+        if name.quote_style == Some('\'') { ControlFlow::Break(Refusal::Alias(name.value.clone())) } else { ControlFlow::Continue(()) }
+    }
+
+    fn body(set: &ast::SetExpr) -> ControlFlow<Refusal> {
+        let write = |what| ControlFlow::Break(Refusal::Write(what));
         match set {
-            ast::SetExpr::Select(select) if select.into.is_some() => ControlFlow::Break("SELECT INTO"),
+            ast::SetExpr::Select(select) if select.into.is_some() => write("SELECT INTO"),
             ast::SetExpr::Select(_) | ast::SetExpr::Values(_) | ast::SetExpr::Table(_) | ast::SetExpr::Query(_) => {
                 ControlFlow::Continue(())
             }
             ast::SetExpr::SetOperation { left, right, .. } => {
-                body(left)?;
-                body(right)
+                Self::body(left)?;
+                Self::body(right)
             }
-            ast::SetExpr::Insert(_) => ControlFlow::Break("INSERT"),
-            ast::SetExpr::Update(_) => ControlFlow::Break("UPDATE"),
-            ast::SetExpr::Delete(_) => ControlFlow::Break("DELETE"),
-            ast::SetExpr::Merge(_) => ControlFlow::Break("MERGE"),
+            ast::SetExpr::Insert(_) => write("INSERT"),
+            ast::SetExpr::Update(_) => write("UPDATE"),
+            ast::SetExpr::Delete(_) => write("DELETE"),
+            ast::SetExpr::Merge(_) => write("MERGE"),
         }
-    }
-    match query.visit(&mut Writes) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(what) => Err(read_only(what)),
     }
 }
 

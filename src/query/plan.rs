@@ -13,7 +13,7 @@ use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{ParamValues, Result as EngineResult, TableReference, plan_err};
+use datafusion::common::{ParamValues, Result as EngineResult, TableReference, not_impl_err, plan_err};
 use datafusion::datasource::{cte_worktable, provider_as_source, source_as_provider};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -165,7 +165,7 @@ impl ContextProvider for Names<'_> {
                 let context =
                     SimplifyContext::builder().with_current_time().with_config_options(Arc::clone(self.state.config_options())).build();
                 let simplifier = ExprSimplifier::new(context);
-                let args = args.into_iter().map(|arg| simplifier.simplify(arg).map(in_nanoseconds)).collect::<EngineResult<Vec<_>>>()?;
+                let args = args.into_iter().map(|arg| simplifier.simplify(arg).and_then(argument)).collect::<EngineResult<Vec<_>>>()?;
                 Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
             }
             None => plan_err!("Invalid function '{name}'"),
@@ -226,15 +226,17 @@ impl ContextProvider for Names<'_> {
     }
 }
 
-/// A moment as the engine's table functions take it.
-fn in_nanoseconds(arg: Expr) -> Expr {
-    match arg {
-        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata) => match moment.checked_mul(1_000) {
-            Some(fine) => Expr::Literal(ScalarValue::TimestampNanosecond(Some(fine), zone), metadata),
-            None => Expr::Literal(ScalarValue::TimestampMicrosecond(Some(moment), zone), metadata),
-        },
-        other => other,
-    }
+/// A value as the engine's table functions take it: moments in nanoseconds, the widest of whole numbers.
+fn argument(arg: Expr) -> EngineResult<Expr> {
+    let Expr::Literal(value, metadata) = arg else { return not_impl_err!("a series over anything but constants") };
+    let fits = match &value {
+        ScalarValue::TimestampMicrosecond(Some(moment), zone) => {
+            moment.checked_mul(1_000).map(|fine| ScalarValue::TimestampNanosecond(Some(fine), zone.clone()))
+        }
+        value if value.data_type().is_integer() => Some(value.cast_to(&DataType::Int64)?),
+        _ => None,
+    };
+    Ok(Expr::Literal(fits.unwrap_or(value), metadata))
 }
 
 /// A governed statement's logical plan with its parameters' types.

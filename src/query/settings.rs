@@ -209,7 +209,24 @@ impl Settings {
                 layers.local.remove(declaration.name);
                 layers.session.remove(declaration.name);
             }
-            None => state.now = Arc::default(),
+            None => {
+                // What a transaction is, is not taken back within it.
+                let layers = Arc::make_mut(&mut state.now);
+                let of_transaction = |name: &&'static str, _: &mut Arc<str>| name.starts_with("transaction_");
+                layers.local.retain(of_transaction);
+                layers.session.retain(of_transaction);
+            }
+        }
+        Ok(())
+    }
+
+    /// `SET LOCAL name TO DEFAULT`: what `RESET` goes back to, until the transaction ends.
+    pub fn reset_local(&self, name: &str) -> Result<()> {
+        let declaration = find(name)?;
+        let mut state = self.0.lock();
+        if state.saved.is_some() {
+            let value = state.startup.get(declaration.name).cloned().unwrap_or_else(|| declaration.default.into());
+            Arc::make_mut(&mut state.now).local.insert(declaration.name, value);
         }
         Ok(())
     }
@@ -240,6 +257,14 @@ impl Settings {
         }
         if !state.now.local.is_empty() {
             Arc::make_mut(&mut state.now).local.clear();
+        }
+    }
+
+    /// Something failed in a transaction, and it goes on: they are as they were when it began, or at its last savepoint.
+    pub fn fail(&self, savepoint: Option<&Snapshot>) {
+        let mut state = self.0.lock();
+        if let Some(then) = savepoint.map(|savepoint| &savepoint.0).or(state.saved.as_ref()).cloned() {
+            state.now = then;
         }
     }
 
@@ -595,6 +620,31 @@ mod tests {
         assert_eq!((s.show("application_name").unwrap(), s.show("TimeZone").unwrap()), ("a".to_owned(), "UTC".to_owned()));
         s.set("application_name", "c", true).unwrap();
         assert_eq!(s.show("application_name").unwrap(), "c");
+        s.end(true);
+        assert_eq!(s.show("application_name").unwrap(), "a");
+    }
+
+    #[test]
+    fn a_failure_takes_sets_back_at_once_and_a_local_default_ends_with_its_transaction() {
+        let s = settings();
+        s.set("application_name", "a", false).unwrap();
+        s.begin();
+        s.set("application_name", "b", false).unwrap();
+        let savepoint = s.snapshot();
+        s.set("application_name", "c", false).unwrap();
+        s.fail(Some(&savepoint));
+        assert_eq!(s.show("application_name").unwrap(), "b");
+        s.fail(None);
+        assert_eq!(s.show("application_name").unwrap(), "a");
+        s.reset_local("application_name").unwrap();
+        s.set("transaction_isolation", "serializable", true).unwrap();
+        s.reset(None).unwrap();
+        assert_eq!(s.show("transaction_isolation").unwrap(), "serializable");
+        s.end(true);
+        s.set("application_name", "a", false).unwrap();
+        s.begin();
+        s.reset_local("application_name").unwrap();
+        assert_eq!(s.show("application_name").unwrap(), "");
         s.end(true);
         assert_eq!(s.show("application_name").unwrap(), "a");
     }

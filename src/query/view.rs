@@ -44,7 +44,7 @@ impl Authorised {
             || self.functions.iter().any(|name| !gateway.engine().functions().knows(name));
         let viewer = if needs_viewer { Some(self.viewer(gateway, session).await?) } else { None };
         let planner = Arc::new(gateway.engine().state(time_zone, scope.planning()));
-        let seen = gateway.engine().seen().by(&self.asker.principal.name);
+        let seen = gateway.engine().seen().by(&self.asker.principal);
         let products = provide(&self.grants, &keys, &scope, &planner, &seen);
         let mut tables = HashMap::with_capacity(self.tables.len());
         for (reference, target) in &self.tables {

@@ -406,6 +406,15 @@ SELECT age(reported_at) < INTERVAL '100 years', justify_interval(reported_at - i
 SELECT CASE WHEN amount > 0 THEN round(ln(amount::float8)::numeric, 6) END FROM claims.claims_enriched ORDER BY claim_id LIMIT 5
 SELECT array_length(ARRAY[]::int[], 1), coalesce(array_length(ARRAY[1,2], 1), 0), array_upper(ARRAY[1,2], 1)
 SELECT generate_series(1, 3)
+SELECT generate_series(1 + 1, 2 * 2), pg_typeof(1)
+SELECT pg_typeof(generate_series(1, 1)), pg_typeof(7)
+SELECT generate_series(1, 3) WHERE generate_series = 2
+SELECT generate_series(1, 2) FROM (VALUES (7), (8)) v(generate_series) WHERE generate_series = 8
+SELECT a, generate_series(1, 3) AS g FROM (VALUES (2), (1), (3)) v(a) ORDER BY a LIMIT 4
+SELECT a, generate_series(3, 1, -1) AS g FROM (VALUES (2), (1), (3)) v(a) ORDER BY a LIMIT 4
+SELECT coalesce(generate_series(1, 3), 0)
+SELECT count(*), sum(g) FROM generate_series(1, 100000) g
+SELECT kind, generate_series(-1, 1) FROM (SELECT DISTINCT kind FROM claims.claims_enriched) k ORDER BY kind
 SELECT generate_series(DATE '2024-01-01', DATE '2024-03-01', INTERVAL '1 month')::date AS month
 SELECT kind, generate_series(1, 2) * 10 AS n FROM (SELECT DISTINCT kind FROM claims.claims_enriched) k ORDER BY 1, 2
 SELECT to_char(generate_series(TIMESTAMP '2024-01-01', '2024-01-03', '1 day'), 'YYYY-MM-DD') LIMIT 2
@@ -413,6 +422,7 @@ SELECT k.*, generate_series(1, 2) FROM (SELECT DISTINCT status FROM claims.claim
 SELECT count(*) FROM (SELECT generate_series(1, 3) g) s JOIN (VALUES (2), (3)) v(i) ON v.i = s.g
 SELECT 'a' 'b'
 SELECT 1 AS 'b'
+SELECT 1 'b'
 SELECT round(x), round(-x) FROM (VALUES (0.5::float8), (1.5::float8), (2.5::float8), (-0.4::float8)) t(x)
 """.strip().splitlines()
 

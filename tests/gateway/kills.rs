@@ -15,6 +15,8 @@ use crate::metering::{Process, connect, with_big};
 
 const KILLS: u64 = 50;
 const ALL_KILLS: u64 = 2_000;
+/// Kills of one gateway: what its ledger has is added up after each.
+const LIVES: u64 = 100;
 
 /// Clients of one life of the gateway: most ask for little, one for much.
 const CLIENTS: [(&str, &str); 4] = [
@@ -77,6 +79,18 @@ async fn however_often_it_is_killed_what_was_acknowledged_is_in_the_books_once_a
         Ok("all") => ALL_KILLS,
         Ok(number) => number.parse().expect("MESHGATE_KILLS is a number, or \"all\""),
     };
+    let (mut acknowledged, mut unfinished) = (0, 0);
+    for begun in (0..kills).step_by(usize::try_from(LIVES).unwrap()) {
+        let round = killed(LIVES.min(kills - begun)).await;
+        acknowledged += round.0;
+        unfinished += round.1;
+        println!("{} kills: {acknowledged} queries were acknowledged and {unfinished} found unfinished", (begun + LIVES).min(kills));
+    }
+    assert!(acknowledged > 5 * kills && unfinished > 0, "killed amid work: {acknowledged} {unfinished}");
+}
+
+/// Kills one gateway so often: how many queries were acknowledged, and how many were found unfinished.
+async fn killed(kills: u64) -> (u64, u64) {
     let builder = with_big();
     let size = |file: &str| std::fs::metadata(builder.folder().join("data/shop").join(file)).unwrap().len() as i64;
     let (small, big) = (size("small.csv"), size("big.csv"));
@@ -125,6 +139,5 @@ async fn however_often_it_is_killed_what_was_acknowledged_is_in_the_books_once_a
         }
         before = answered.iter().map(|counter| counter.load(Ordering::SeqCst)).collect();
     }
-    println!("{kills} kills: {acknowledged} queries were acknowledged and {unfinished} found unfinished");
-    assert!(acknowledged > 5 * kills && unfinished > 0, "killed amid work: {acknowledged} {unfinished}");
+    (acknowledged, unfinished)
 }

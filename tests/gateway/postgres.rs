@@ -384,9 +384,11 @@ async fn rolling_back_to_a_savepoint_takes_back_what_was_set_since_and_says_so()
         ("BEGIN; SET TimeZone = 'Asia/Tokyo'", Some("Asia/Tokyo")),
         ("SAVEPOINT s; SET TimeZone = 'Europe/Paris'", Some("Europe/Paris")),
         ("SET LOCAL TimeZone = 'America/Lima'", Some("America/Lima")),
-        ("SELECT nonsense", None),
+        ("SELECT nonsense", Some("Asia/Tokyo")),
+        ("ROLLBACK TO s; SET TimeZone = 'Asia/Seoul'", Some("Asia/Seoul")),
         ("ROLLBACK TO s", Some("Asia/Tokyo")),
-        ("COMMIT", None),
+        ("SET LOCAL TimeZone TO DEFAULT", Some("UTC")),
+        ("COMMIT", Some("Asia/Tokyo")),
     ] {
         raw.query(sql).await;
         let messages = raw.until_ready().await;

@@ -3,15 +3,18 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, Select, SelectItem, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins, visit_expressions,
+    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, ObjectName, OrderBy, OrderByExpr, OrderByKind,
+    OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableAliasColumnDef, TableFactor, TableFunctionArgs, TableWithJoins,
+    visit_expressions,
 };
 
-use crate::system::syntax;
+use super::whole;
+
+use crate::system::{self, syntax};
 
 /// The function that stands in FROM.
 pub(in crate::query) const TABLE_FUNCTION: &str = "generate_series";
-/// What FROM calls one that stood in a SELECT list: nobody else calls a table so.
+/// What FROM calls one that stood in a SELECT list, and its column: nobody else calls anything so.
 const OF_LIST: &str = "generate_series()";
 
 /// The one column of `generate_series(…) AS g` is called `g`, and so is that of `unnest`.
@@ -32,8 +35,19 @@ pub(super) fn name(factor: &mut TableFactor) {
 }
 
 /// `SELECT x, generate_series(1, 3) FROM t` gives each row once for each number, as `FROM t, generate_series(1, 3)` does. Two of them side by
-/// side, one over columns, and one beside an aggregate or a window, which are computed first, stay as they are: unknown to the planner.
-pub(super) fn of_select(select: &mut Select) {
+/// side, one over columns, and one beside an aggregate or a window, which are computed first, stay as they are: unknown to the planner. Within
+/// an order of the other columns the numbers stay in theirs.
+pub(super) fn of_query(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let falls = of_select(select);
+    if let (Some(falls), Some(OrderBy { kind: OrderByKind::Expressions(by), .. }), None) = (falls, &mut query.order_by, &select.distinct) {
+        let options = OrderByOptions { asc: Some(!falls), nulls_first: None };
+        by.push(OrderByExpr { expr: column(), options, with_fill: None });
+    }
+}
+
+/// One SELECT, whose columns have names: whether its numbers fall, where it has any.
+pub(super) fn of_select(select: &mut Select) -> Option<bool> {
     let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()) || select.having.is_some();
     let alone = |item: &SelectItem| match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => !syntax::aggregates(expr) && !has_window(expr),
@@ -41,28 +55,38 @@ pub(super) fn of_select(select: &mut Select) {
         _ => false,
     };
     if grouped || !select.projection.iter().all(alone) {
-        return;
+        return None;
     }
     let mut calls = Vec::new();
     for item in &mut select.projection {
-        if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+        // It is called after the function, which will be gone.
+        if let SelectItem::UnnamedExpr(expr) = item
+            && any(expr, is_series)
+        {
+            let name = system::name_of(expr).unwrap_or_else(|| "?column?".to_owned());
+            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: Ident::with_quote('"', name) };
+        }
+        if let SelectItem::ExprWithAlias { expr, .. } = item {
             find(expr, &mut calls);
         }
     }
-    let [call] = calls.as_mut_slice() else { return };
-    let Expr::Function(function) = &mut **call else { return };
-    let FunctionArguments::List(list) = &function.args else { return };
+    let [call] = calls.as_mut_slice() else { return None };
+    let Expr::Function(function) = &mut **call else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
     let fixed = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if !names_columns(expr));
-    if !list.args.iter().all(fixed) || !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
-        return;
+    let plain = list.clauses.is_empty() && list.duplicate_treatment.is_none();
+    if !plain || !(2..=3).contains(&list.args.len()) || !list.args.iter().all(fixed) {
+        return None;
     }
+    let falls = list.args.get(2).is_some_and(|step| step.to_string().contains('-'));
+    let narrow = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_narrow(expr));
+    let narrow = list.args.iter().all(narrow);
     let args = Some(TableFunctionArgs { args: list.args.clone(), settings: None });
-    let quoted = |name: &str| Ident::with_quote('"', name);
-    **call = Expr::CompoundIdentifier(vec![quoted(OF_LIST), quoted(TABLE_FUNCTION)]);
-    let columns = vec![TableAliasColumnDef::from_name(TABLE_FUNCTION)];
+    **call = if narrow { syntax::cast(column(), DataType::Int(None)) } else { column() };
+    let columns = vec![TableAliasColumnDef { name: quoted(), data_type: None }];
     let relation = TableFactor::Table {
         name: ObjectName::from(vec![Ident::new(TABLE_FUNCTION)]),
-        alias: Some(TableAlias { explicit: true, name: quoted(OF_LIST), columns, at: None }),
+        alias: Some(TableAlias { explicit: true, name: quoted(), columns, at: None }),
         args,
         with_hints: Vec::new(),
         version: None,
@@ -73,15 +97,35 @@ pub(super) fn of_select(select: &mut Select) {
         index_hints: Vec::new(),
     };
     select.from.push(TableWithJoins { relation, joins: Vec::new() });
+    Some(falls)
+}
+
+fn quoted() -> Ident {
+    Ident::with_quote('"', OF_LIST)
+}
+
+/// The numbers.
+fn column() -> Expr {
+    Expr::CompoundIdentifier(vec![quoted(), quoted()])
+}
+
+/// Whether it is written as a number that is an `integer`.
+fn is_narrow(expr: &Expr) -> bool {
+    match expr {
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_narrow(expr),
+        expr => whole::digits_of(expr).is_some_and(|digits| digits.parse::<i32>().is_ok()),
+    }
 }
 
 /// The calls in an expression that is computed from them for each row.
 fn find<'e>(expr: &'e mut Expr, calls: &mut Vec<&'e mut Expr>) {
-    if matches!(expr, Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some(TABLE_FUNCTION)) {
+    if is_series(expr) {
         calls.push(expr);
         return;
     }
     match expr {
+        // There, PostgreSQL has none.
+        Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some("coalesce") => {}
         Expr::Function(function) => {
             let FunctionArguments::List(list) = &mut function.args else { return };
             for arg in &mut list.args {
@@ -97,6 +141,10 @@ fn find<'e>(expr: &'e mut Expr, calls: &mut Vec<&'e mut Expr>) {
         }
         _ => {}
     }
+}
+
+fn is_series(expr: &Expr) -> bool {
+    matches!(expr, Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some(TABLE_FUNCTION))
 }
 
 fn any(expr: &Expr, is: impl Fn(&Expr) -> bool) -> bool {

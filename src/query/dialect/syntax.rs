@@ -44,6 +44,7 @@ impl VisitorMut for Translation {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Fault> {
         limit(query);
         self.ordered_by = order(query);
+        series::of_query(query);
         whole::of_query(query);
         ControlFlow::Continue(())
     }

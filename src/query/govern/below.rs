@@ -10,24 +10,26 @@ use datafusion::common::Result;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::future::ready;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::exec::{Veil, batch_of};
 use super::{BarrierError, Whole};
 use crate::id::PortId;
 
-/// Bytes that all slices of a scan may hold together for the slices before them, as far as the query's memory has room for them. A row group
-/// is one slice at most, so a thread that has read less than one when its turn comes was idle before.
-const AHEAD: usize = 64 << 20;
-/// Bytes that each may hold besides, so that the one whose turn it is goes on whatever the others hold.
+/// Bytes that each slice may hold for the slices before it, so that the one whose turn it is goes on whatever the others hold.
 const OWN: usize = 1 << 20;
+/// Bytes that all slices of a scan may hold together besides. A row group is one slice at most, so a thread that has read less than one when
+/// its turn comes was idle before.
+const AHEAD: usize = 64 << 20;
+/// Bytes that all scans of this process may hold so. Not of their queries' memory: how far ahead slices are depends on hidden rows, and what
+/// is left for the reader's own operators must not.
+static ALL_AHEAD: Semaphore = Semaphore::const_new(256 << 20);
 
 /// A scan, and what of it comes out.
 #[derive(Clone)]
@@ -45,71 +47,40 @@ pub(super) struct Below {
 }
 
 /// What one slice sends: its batches, then that it is at its end. One that falls silent before has failed.
-type Sent = Option<Result<(RecordBatch, Place)>>;
+type Sent = Option<Result<(RecordBatch, Option<Place>)>>;
 
 /// A slice that nobody reads yet.
 struct Slice {
     number: usize,
     sender: UnboundedSender<Sent>,
-    room: Arc<Room>,
+    room: Room,
 }
 
-/// Where the batches of one slice wait.
+/// Where the batches of one slice wait: in room of its own, and in what the slices have together.
 struct Room {
-    own: Semaphore,
-    ahead: Arc<Ahead>,
+    own: Arc<Semaphore>,
+    ahead: Arc<Semaphore>,
 }
 
-/// What the slices of a scan have together, in the query's memory.
-struct Ahead {
-    places: Semaphore,
-    memory: MemoryReservation,
-}
-
-/// Which room a batch has, in bytes.
-enum Place {
-    Own(usize),
-    Ahead(usize),
+/// The room that a batch has as long as this lives.
+struct Place {
+    _scans: OwnedSemaphorePermit,
+    _of_all: Option<SemaphorePermit<'static>>,
 }
 
 impl Room {
-    /// Room for a batch, as soon as there is.
-    async fn take(&self, batch: &RecordBatch) -> Place {
+    /// Room for a batch, as soon as there is; `None` where there never will be.
+    async fn take(&self, batch: &RecordBatch) -> Option<Place> {
+        let permits = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
         let bytes = batch.get_array_memory_size().max(1);
-        if self.ahead.take(bytes) {
-            return Place::Ahead(bytes);
+        if let Ok(ahead) = Arc::clone(&self.ahead).try_acquire_many_owned(permits(bytes))
+            && let Ok(of_all) = ALL_AHEAD.try_acquire_many(permits(bytes))
+        {
+            return Some(Place { _scans: ahead, _of_all: Some(of_all) });
         }
-        let bytes = bytes.min(OWN);
-        if let Ok(places) = self.own.acquire_many(permits(bytes)).await {
-            places.forget();
-        }
-        Place::Own(bytes)
+        let own = Arc::clone(&self.own).acquire_many_owned(permits(bytes.min(OWN))).await.ok()?;
+        Some(Place { _scans: own, _of_all: None })
     }
-
-    fn give_back(&self, place: &Place) {
-        match *place {
-            Place::Own(bytes) => self.own.add_permits(bytes),
-            Place::Ahead(bytes) => {
-                self.ahead.memory.shrink(bytes);
-                self.ahead.places.add_permits(bytes);
-            }
-        }
-    }
-}
-
-impl Ahead {
-    fn take(&self, bytes: usize) -> bool {
-        let Ok(places) = self.places.try_acquire_many(permits(bytes)) else { return false };
-        let has_memory = self.memory.try_grow(bytes).is_ok();
-        if has_memory {
-            places.forget();
-        }
-        has_memory
-    }
-}
-
-fn permits(bytes: usize) -> u32 {
-    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 impl Below {
@@ -125,13 +96,12 @@ impl Below {
             let (below, context, veil) = (self.clone(), Arc::clone(context), veil.clone());
             return stream::iter(0..slices).flat_map(move |slice| below.read(slice, Arc::clone(&context), veil.clone())).boxed();
         }
-        let memory = MemoryConsumer::new("rows read ahead").register(context.memory_pool());
-        let ahead = Arc::new(Ahead { places: Semaphore::new(AHEAD), memory });
+        let ahead = Arc::new(Semaphore::new(AHEAD));
         let (waiting, coming): (Vec<_>, Vec<_>) = (0..slices)
             .map(|number| {
-                let room = Arc::new(Room { own: Semaphore::new(OWN), ahead: Arc::clone(&ahead) });
+                let room = Room { own: Arc::new(Semaphore::new(OWN)), ahead: Arc::clone(&ahead) };
                 let (sender, receiver) = unbounded_channel();
-                (Slice { number, sender, room: Arc::clone(&room) }, (receiver, room))
+                (Slice { number, sender, room }, receiver)
             })
             .unzip();
         // Slices are begun in order, so the one whose turn it is has always been begun, and is never kept waiting by a later one.
@@ -147,7 +117,7 @@ impl Below {
         };
         let readers: Vec<_> = (0..threads.max(1).min(slices)).map(read_some).collect();
         let port = veil.port.clone();
-        let rows = stream::iter(coming).flat_map(move |(receiver, room)| arriving(receiver, room, port.clone()));
+        let rows = stream::iter(coming).flat_map(move |receiver| arriving(receiver, port.clone()));
         // Whoever stops listening stops the readers.
         rows.inspect(move |_| _ = &readers).boxed()
     }
@@ -210,16 +180,13 @@ impl Slice {
 }
 
 /// What a slice sent, when its turn has come.
-fn arriving(receiver: UnboundedReceiver<Sent>, room: Arc<Room>, port: PortId) -> impl Stream<Item = Result<RecordBatch>> + Send {
+fn arriving(receiver: UnboundedReceiver<Sent>, port: PortId) -> impl Stream<Item = Result<RecordBatch>> + Send {
     stream::unfold(Some(receiver), move |receiver| {
-        let (room, port) = (Arc::clone(&room), port.clone());
+        let port = port.clone();
         async move {
             let mut receiver = receiver?;
             match receiver.recv().await {
-                Some(Some(Ok((batch, place)))) => {
-                    room.give_back(&place);
-                    Some((Ok(batch), Some(receiver)))
-                }
+                Some(Some(Ok((batch, _)))) => Some((Ok(batch), Some(receiver))),
                 Some(Some(Err(error))) => Some((Err(error), None)),
                 Some(None) => None,
                 None => Some((Err(BarrierError::internal(&port, "a slice without an end").into()), None)),

@@ -11,6 +11,7 @@ mod seen;
 use super::*;
 use crate::catalog::PortRef;
 use crate::id::PrincipalName;
+use crate::identity::Principal;
 use crate::policy::{Decision, decide, fixtures};
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -114,7 +115,11 @@ fn planner(partitions: usize) -> Arc<SessionState> {
 }
 
 fn governed(inner: Arc<dyn TableProvider>, filter: Option<&str>, masks: &[(&str, &str)], partition_columns: &[&str]) -> GovernedTable {
-    governed_for(inner, filter, masks, partition_columns, Seen::default().by(&PrincipalName::new("ann")))
+    governed_for(inner, filter, masks, partition_columns, Seen::default().by(&named("ann")))
+}
+
+fn named(name: &str) -> Principal {
+    Principal { name: PrincipalName::new(name), ..fixtures::principal("marketing", &[], None) }
 }
 
 fn governed_for(

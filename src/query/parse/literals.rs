@@ -1,5 +1,5 @@
 //! String literals that follow one another: over a line break they are one, as PostgreSQL has it (its manual, 4.1.2.1); otherwise the second
-//! is a syntax error. The SQL parser would take it for a column's name.
+//! is a syntax error.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
@@ -30,7 +30,6 @@ pub(super) fn joined(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<Ve
                 add(&mut last.token, more).map_err(|fault| fault.with_position(source.position(token.span.start)))?;
                 last.span.end = token.span.end;
             }
-            Some(last) if is_text(&token.token) && is_as(&last.token) => return Err(unexpected(token, source)),
             _ => read.push(token.clone()),
         }
     }
@@ -49,10 +48,6 @@ fn add(literal: &mut Token, more: &str) -> Result<()> {
         _ => return Err(Fault::new(ErrorKind::Syntax, "syntax error at a string constant's continuation")),
     }
     Ok(())
-}
-
-fn is_as(token: &Token) -> bool {
-    matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("as"))
 }
 
 fn is_text(token: &Token) -> bool {

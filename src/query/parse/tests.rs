@@ -153,6 +153,9 @@ fn syntax_errors_say_where() {
         ("SELECT 'a' /* in between */\n'b'", "syntax error at or near \"'b'\"", 29),
         ("SELECT 'a'\nE'b'", "syntax error at or near \"E'b'\"", 12),
         ("SELECT 1 AS 'b'", "syntax error at or near \"'b'\"", 13),
+        ("SELECT 'b'::text 'c' FROM t", "syntax error at or near \"'c'\"", 18),
+        ("SELECT ('a')\n'b'", "syntax error at or near \"'b'\"", 14),
+        ("SELECT (SELECT 1 FROM t 'x')", "syntax error at or near \"'x'\"", 25),
     ] {
         let fault = fault(sql);
         assert_eq!((fault.sqlstate(), fault.message(), fault.position()), ("42601", message, Some(position)), "{sql}");

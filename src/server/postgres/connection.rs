@@ -268,6 +268,8 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         self.outbox.put(&reply::error(fault, Severity::Error));
         if self.transaction.fail() {
             self.end_transaction(false);
+        } else {
+            self.session.settings().fail(self.transaction.savepoint_settings());
         }
     }
 

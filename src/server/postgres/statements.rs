@@ -219,6 +219,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         }
         match value {
             Some(value) => self.session.settings().set(name, value, local),
+            None if local => self.session.settings().reset_local(name),
             None => self.session.settings().reset(Some(name)),
         }
     }

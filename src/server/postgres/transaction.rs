@@ -132,6 +132,11 @@ impl Transaction {
         }
     }
 
+    /// The settings of the last savepoint.
+    pub fn savepoint_settings(&self) -> Option<&Snapshot> {
+        self.savepoints.last().map(|savepoint| &savepoint.before.settings)
+    }
+
     /// BEGIN.
     pub fn begin(&mut self, tag: &'static str) -> Step {
         match self.state {

@@ -341,7 +341,9 @@ pub(super) fn table_factor(factor: &mut TableFactor) {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     });
-    if function == "generate_series" && args.args.len() != 2 {
+    // Over constants it is the engine's own, which is of any length.
+    let constant = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) if is_number(expr));
+    if function == "generate_series" && (args.args.len() != 2 || args.args.iter().all(constant)) {
         return;
     }
     let column = alias.as_ref().map_or_else(|| Ident::new(function.as_str()), |alias| alias.name.clone());
@@ -356,6 +358,14 @@ pub(super) fn table_factor(factor: &mut TableFactor) {
     }
     let subquery = Box::new(ast::query(ast::select(vec![item])));
     *factor = TableFactor::Derived { lateral: false, subquery, alias, sample: None };
+}
+
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_number(expr),
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        _ => false,
+    }
 }
 
 /// The catalog tables in FROM by name, each with what its columns are qualified by.

@@ -16,7 +16,7 @@ impl Mesh {
 
     /// Runs a statement as the pipeline does. What its scan was expected to give before.
     async fn run(&self, reader: &str, filter: &str, sql: &str) -> Precision<usize> {
-        let table = governed_for(mem(vec![self.rows.clone()]), Some(filter), &[], &[], self.seen.by(&PrincipalName::new(reader)));
+        let table = governed_for(mem(vec![self.rows.clone()]), Some(filter), &[], &[], self.seen.by(&named(reader)));
         let context = super::reader(Arc::new(table));
         let plan = context.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
         let expected = expected(&plan).unwrap_or(Precision::Absent);
@@ -65,6 +65,9 @@ async fn a_query_that_may_stop_early_or_that_failed_is_not_remembered() {
         "SELECT upper(name) FROM t WHERE upper(name) > 'A' LIMIT 2",
         "SELECT count(*) FROM (SELECT name FROM t LIMIT 1000) s",
         "SELECT 1 / (salary - 20) FROM t",
+        "SELECT rn, count(*) FROM (SELECT row_number() OVER () AS rn, name FROM t) q GROUP BY rn ORDER BY rn LIMIT 3",
+        "SELECT DISTINCT rn, name FROM (SELECT row_number() OVER () AS rn, name FROM t) q ORDER BY rn LIMIT 3",
+        "SELECT rn, name FROM (SELECT row_number() OVER () AS rn, name FROM t) q ORDER BY rn, name LIMIT 3",
     ] {
         mesh.run("ann", EU, sql).await;
         assert_eq!(mesh.run("ann", EU, "SELECT name FROM t LIMIT 1").await, Precision::Absent, "{sql}");
@@ -74,15 +77,22 @@ async fn a_query_that_may_stop_early_or_that_failed_is_not_remembered() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
-    let by = Seen::default().by(&PrincipalName::new("ann"));
+fn what_is_remembered_is_bounded_and_nobody_is_forgotten_for_what_another_asks() {
+    let seen = Seen::default();
     let policy = datafusion::prelude::col("region").eq(datafusion::prelude::lit("EU"));
-    for number in 0..50_000_i64 {
+    let look = |by: &SeenBy, number: i64| {
         let asked = [datafusion::prelude::col("id").eq(datafusion::prelude::lit(number))];
         let sight = by.sight(&port(), &policy, &asked);
         sight.ended(7);
         sight.remember();
         assert_eq!(by.rows(&port(), &policy, &asked), Some(7));
-    }
-    assert!(by.remembered() <= 20_000);
+    };
+    let (ann, bob) = (seen.by(&named("ann")), seen.by(&named("bob")));
+    look(&bob, -1);
+    (0..5_000).for_each(|number| look(&ann, number));
+    let asked = [datafusion::prelude::col("id").eq(datafusion::prelude::lit(-1_i64))];
+    assert_eq!(bob.rows(&port(), &policy, &asked), Some(7));
+    assert!(seen.remembered() <= 1_001);
+    (0..5_000).for_each(|number| look(&seen.by(&named(&format!("reader {number}"))), 1));
+    assert!(seen.remembered() <= 2_000 && seen.remembered() >= 1_000);
 }
