@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
@@ -166,6 +166,7 @@ impl ContextProvider for Names<'_> {
                     SimplifyContext::builder().with_current_time().with_config_options(Arc::clone(self.state.config_options())).build();
                 let simplifier = ExprSimplifier::new(context);
                 let args = args.into_iter().map(|arg| simplifier.simplify(arg).and_then(argument)).collect::<EngineResult<Vec<_>>>()?;
+                let args: Vec<Expr> = typed(args)?.into_iter().map(|value| Expr::Literal(value, None)).collect();
                 Ok(provider_as_source(function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?))
             }
             None => plan_err!("Invalid function '{name}'"),
@@ -227,16 +228,26 @@ impl ContextProvider for Names<'_> {
 }
 
 /// A value as the engine's table functions take it: moments in nanoseconds, the widest of whole numbers.
-fn argument(arg: Expr) -> EngineResult<Expr> {
-    let Expr::Literal(value, metadata) = arg else { return not_impl_err!("a series over anything but constants") };
-    let fits = match &value {
-        ScalarValue::TimestampMicrosecond(Some(moment), zone) => {
-            moment.checked_mul(1_000).map(|fine| ScalarValue::TimestampNanosecond(Some(fine), zone.clone()))
-        }
-        value if value.data_type().is_integer() => Some(value.cast_to(&DataType::Int64)?),
-        _ => None,
+fn argument(arg: Expr) -> EngineResult<ScalarValue> {
+    let Expr::Literal(value, _) = arg else { return not_impl_err!("a series over anything but constants") };
+    Ok(match value {
+        ScalarValue::TimestampMicrosecond(Some(moment), zone) => match moment.checked_mul(1_000) {
+            Some(fine) => ScalarValue::TimestampNanosecond(Some(fine), zone),
+            None => ScalarValue::TimestampMicrosecond(Some(moment), zone),
+        },
+        value if value.data_type().is_integer() => value.cast_to(&DataType::Int64)?,
+        value => value,
+    })
+}
+
+/// Text beside a moment is another, and then an interval, as PostgreSQL takes constants without a type.
+fn typed(args: Vec<ScalarValue>) -> EngineResult<Vec<ScalarValue>> {
+    let Some(first) = args.first().map(ScalarValue::data_type).filter(|first| first.is_temporal() && args.len() <= 3) else {
+        return Ok(args);
     };
-    Ok(Expr::Literal(fits.unwrap_or(value), metadata))
+    let types = [first.clone(), first, DataType::Interval(IntervalUnit::MonthDayNano)];
+    let cast = |(value, to): (ScalarValue, &DataType)| if value.data_type().is_string() { value.cast_to(to) } else { Ok(value) };
+    args.into_iter().zip(&types).map(cast).collect()
 }
 
 /// A governed statement's logical plan with its parameters' types.

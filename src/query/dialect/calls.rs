@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::super::functions::json::AGGREGATES;
+use super::series::TABLE_FUNCTION;
 use super::syntax::{binary, number};
 use super::whole::digits_of;
 use crate::error::{ErrorKind, Fault, Result};
@@ -23,6 +24,10 @@ const NAMED: &[(&str, &[&str], Option<&str>)] = &[
 /// What is planned instead of a call.
 pub(super) fn turned(function: &Function) -> Result<Option<Expr>> {
     let Some(name) = syntax::catalog_name(&function.name) else { return Ok(None) };
+    if name == TABLE_FUNCTION {
+        return Err(Fault::new(ErrorKind::Unsupported, "generate_series is not supported here")
+            .with_hint("It stands in FROM, and once in a SELECT list, over constants."));
+    }
     let now = |data_type| Some(syntax::cast(syntax::call("now", Vec::new()), data_type));
     let FunctionArguments::List(list) = &function.args else {
         return Ok(match name.as_str() {
