@@ -253,17 +253,17 @@ async fn d4_slow_joins_keep_nobody_else_waiting_and_hear_their_own_timeout() {
     let mut slow = Vec::new();
     for _ in 0..3 {
         let client = gateway.pg("alice").await;
-        client.simple_query("SET statement_timeout = '5s'").await.unwrap();
+        client.simple_query("SET statement_timeout = '15s'").await.unwrap();
         slow.push(tokio::spawn(async move { client.simple_query(SLOW).await.unwrap_err().code().cloned() }));
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
     let other = gateway.pg("alice").await;
     assert_eq!(other.query_one("SELECT count(*) FROM shop.numbers", &[]).await.unwrap().get::<_, i64>(0), 1000);
-    assert!(begun.elapsed() < Duration::from_secs(5) && slow.iter().all(|query| !query.is_finished()), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(15) && slow.iter().all(|query| !query.is_finished()), "{:?}", begun.elapsed());
     for query in slow {
         assert_eq!(query.await.unwrap(), Some(SqlState::QUERY_CANCELED));
     }
-    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
 }
 
 /// A Bind without values, with all columns in one format.
