@@ -47,7 +47,10 @@ impl Remote {
     pub(super) async fn read(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         if options.head {
             self.counted.request();
-            let found = self.source.get_opts(location, options).await.map_err(|error| self.counted.fault(error))?;
+            let (source, asked) = (Arc::clone(&self.source), location.clone());
+            // What is counted is sent, whoever is still there to hear the answer.
+            let found = tokio::spawn(async move { source.get_opts(&asked, options).await }).await;
+            let found = found.map_err(|_| self.counted.fault_of("the read was stopped"))?.map_err(|error| self.counted.fault(error))?;
             return Ok(GetResult { payload: GetResultPayload::Stream(futures::stream::empty().boxed()), ..found });
         }
         let size = self.source.known_size(location);
