@@ -341,8 +341,7 @@ fn query_tree(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<ast::Stat
     let mut query = parser.parse_query().map_err(|e| source.syntax_fault(&e, tokens))?;
     let left = parser.peek_token();
     if left.token != Token::EOF {
-        return Err(Fault::new(ErrorKind::Syntax, format!("syntax error at or near \"{}\"", tokens::shorten(&left.token.to_string())))
-            .with_position(source.position(left.span.start)));
+        return Err(tokens::unexpected(&left, source));
     }
     if let ControlFlow::Break(refusal) = query.visit(&mut Refusals) {
         return Err(match refusal {
@@ -511,14 +510,8 @@ fn digest(tokens: &[TokenWithSpan]) -> String {
             Token::Word(word) if word.quote_style.is_none() => hash.update(word.value.to_lowercase()),
             Token::Word(word) => hash.update(format!("\"{}\"", word.value)),
             Token::Comma | Token::LParen | Token::RParen | Token::Period | Token::Placeholder(_) => hash.update(token.token.to_string()),
-            Token::Number(..)
-            | Token::SingleQuotedString(_)
-            | Token::EscapedStringLiteral(_)
-            | Token::UnicodeStringLiteral(_)
-            | Token::NationalStringLiteral(_)
-            | Token::HexStringLiteral(_)
-            | Token::SingleQuotedByteStringLiteral(_)
-            | Token::DollarQuotedString(_) => hash.update("?"),
+            Token::Number(..) => hash.update("?"),
+            text if literals::is_text(text) => hash.update("?"),
             other => hash.update(other.to_string()),
         }
         hash.update(" ");

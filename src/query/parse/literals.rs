@@ -23,7 +23,8 @@ pub(super) fn joined(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<Ve
             }
             _ => {}
         }
-        let divided = std::mem::take(&mut broken) && !std::mem::take(&mut comment);
+        let divided = broken && !comment;
+        (broken, comment) = (false, false);
         match read.last_mut() {
             Some(last) if is_text(&token.token) && is_text(&last.token) => {
                 let (true, Token::SingleQuotedString(more)) = (divided, &token.token) else { return Err(unexpected(token, source)) };
@@ -50,7 +51,8 @@ fn add(literal: &mut Token, more: &str) -> Result<()> {
     Ok(())
 }
 
-fn is_text(token: &Token) -> bool {
+/// Whether it is a string constant.
+pub(super) fn is_text(token: &Token) -> bool {
     matches!(
         token,
         Token::SingleQuotedString(_)

@@ -172,6 +172,7 @@ fn a_literal_over_several_lines_is_one() {
         ("SELECT 'a'\n'b'", "SELECT 'ab'"),
         ("SELECT 'it''s' -- so far\n\n  'a'  \r\n\t'''q' AS x", "SELECT 'it''sa''q' AS x"),
         ("SELECT E'\\n'\n'b'", "SELECT E'\\nb'"),
+        ("SELECT /* of a tool */ 'a'\n'b'", "SELECT 'ab'"),
     ] {
         assert_eq!(read(sql), read(one_line), "{sql}");
         assert_eq!((one(sql).text(), one(sql).digest()), (sql, one(one_line).digest()));
