@@ -2,8 +2,8 @@
 //!
 //! The engine reads much of PostgreSQL's SQL and understands some of it otherwise: a cast of 2.5 to an integer cuts, an overflow goes round,
 //! `SIMILAR TO` matches anywhere. Two passes put that right. [`translate`] works on the tree before planning, where names and spellings are;
-//! [`interpret`] on the plan, where types are. Neither adds or takes away a table, a row or a column: what is read, and by which right, was
-//! decided before.
+//! [`interpret`] on the plan, where types are. Neither adds or takes away a relation, or a row or a column of one: what is read, and by which
+//! right, was decided before.
 
 mod arithmetic;
 mod calls;

@@ -236,14 +236,14 @@ impl GovernedTable {
     /// What the reader's planner is told to expect, by which it orders joins: never exact, so that nothing is answered from it. Where rows
     /// are hidden, that is how many this reader has been shown before. Where none are, their number and the clear columns' bounds, which the
     /// reader may ask for, and no sizes, which masked values change.
-    fn estimate(&self, below: &Below, filters: &[Expr], masks: &[Option<Mask>]) -> Result<Statistics> {
+    fn estimate(&self, below: &Below, sight: Option<&Sight>, masks: &[Option<Mask>]) -> Result<Statistics> {
         let mut estimate = Statistics { column_statistics: vec![ColumnStatistics::new_unknown(); masks.len()], ..Statistics::default() };
         #[cfg(test)]
         let forwarded = crate::mutants::is("statistics forwarded");
         #[cfg(not(test))]
         let forwarded = false;
-        if let (Some(policy), false) = (self.permit.filter(), forwarded) {
-            let rows = self.seen.rows(&self.port, policy, filters).and_then(|rows| usize::try_from(rows).ok());
+        if let (Some(sight), false) = (sight, forwarded) {
+            let rows = sight.expected().and_then(|rows| usize::try_from(rows).ok());
             estimate.num_rows = rows.map_or(Precision::Absent, Precision::Inexact);
             return Ok(estimate);
         }
@@ -284,9 +284,10 @@ impl GovernedTable {
         let schema: SchemaRef = Arc::new(self.schema.project(columns).map_err(|e| BarrierError::from_below(&self.port, e.into()))?);
         scrub::check(&schema).map_err(|column| BarrierError::unsupported(&self.port, &column))?;
         let masks = self.masks(columns)?;
+        let sight = self.permit.filter().map(|policy| self.seen.sight(&self.port, policy, filters));
         let planned = AssertUnwindSafe(async {
             let below = self.below(columns, filters, limit).await?;
-            let estimate = self.estimate(&below, filters, &masks).unwrap_or_else(|_| Statistics::new_unknown(&schema));
+            let estimate = self.estimate(&below, sight.as_ref(), &masks).unwrap_or_else(|_| Statistics::new_unknown(&schema));
             Ok((below, estimate))
         });
         let (below, estimate) = planned
@@ -299,7 +300,8 @@ impl GovernedTable {
             return below.naive();
         }
         let veil = exec::Veil { port: self.port.clone(), schema, masks, keys: self.keys.clone() };
-        let sight = self.permit.filter().filter(|_| limit.is_none()).map(|policy| self.seen.sight(&self.port, policy, filters));
+        // What a limit ends is not all that there is to see.
+        let sight = sight.filter(|_| limit.is_none());
         Ok(Arc::new(GovernedExec::new(below, filters, veil, self.task_context(), self.threads, estimate, sight)))
     }
 

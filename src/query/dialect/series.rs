@@ -35,7 +35,7 @@ pub(super) fn name(factor: &mut TableFactor) {
 }
 
 /// `SELECT x, generate_series(1, 3) FROM t` gives each row once for each number, as `FROM t, generate_series(1, 3)` does. Two of them side by
-/// side, one over columns, and one beside an aggregate or a window, which are computed first, stay as they are: unknown to the planner. Within
+/// side, one over columns, and one beside an aggregate or a window, which are computed first, stay as they are, and are refused later. Within
 /// an order of the other columns the numbers stay in theirs.
 pub(super) fn of_query(query: &mut Query) {
     let SetExpr::Select(select) = query.body.as_mut() else { return };

@@ -44,6 +44,8 @@ pub struct SeenBy {
 pub(crate) struct Sight {
     by: SeenBy,
     scan: Hash,
+    /// The same without the reader's own filters.
+    all: Hash,
     /// Rows and one; 0 before it came to its end.
     rows: AtomicU64,
 }
@@ -67,15 +69,8 @@ impl Seen {
 impl SeenBy {
     /// The scan of a product's rows that `policy` shows and that the reader's own filters ask for.
     pub(super) fn sight(&self, port: &PortId, policy: &Expr, asked: &[Expr]) -> Sight {
-        Sight { by: self.clone(), scan: scan(port, policy, asked), rows: AtomicU64::new(0) }
-    }
-
-    /// How many rows are to be expected of it.
-    pub(super) fn rows(&self, port: &PortId, policy: &Expr, asked: &[Expr]) -> Option<u64> {
-        let seen = self.seen.0.lock();
-        let seen = seen.get(&self.reader)?;
-        let all = || seen.get(&scan(port, policy, &[])).map(|rows| rows / FITS);
-        seen.get(&scan(port, policy, asked)).copied().or_else(all)
+        let [scan, all] = [asked, &[]].map(|asked| scan(port, policy, asked));
+        Sight { by: self.clone(), scan, all, rows: AtomicU64::new(0) }
     }
 }
 
@@ -95,6 +90,13 @@ fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Hash {
 }
 
 impl Sight {
+    /// How many rows are to be expected of it, from what the reader was shown before.
+    pub(super) fn expected(&self) -> Option<u64> {
+        let seen = self.by.seen.0.lock();
+        let seen = seen.get(&self.by.reader)?;
+        seen.get(&self.scan).copied().or_else(|| seen.get(&self.all).map(|rows| rows / FITS))
+    }
+
     /// All of its rows were given.
     pub(super) fn ended(&self, rows: u64) {
         self.rows.store(rows.saturating_add(1), Ordering::Relaxed);

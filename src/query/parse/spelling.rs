@@ -1,4 +1,4 @@
-//! What the SQL parser does not read, token for token in a way that it does: `trim(BOTH FROM x)` and `BETWEEN SYMMETRIC`.
+//! What the SQL parser does not read, token for token in a way that it does: `trim(BOTH FROM x)`, `BETWEEN SYMMETRIC` and `x>-1`.
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -26,10 +26,36 @@ pub(super) fn readable(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         match word(back(1), &["between"]) {
             true if word(Some(at), &["asymmetric"]) => {}
             true if word(Some(at), &["symmetric"]) => read.push(put(SYMMETRIC)),
-            _ => read.push(token.clone()),
+            _ => match operators(&token.token) {
+                Some(operators) => read.extend(operators.into_iter().map(put)),
+                None => read.push(token.clone()),
+            },
         }
     }
     read
+}
+
+/// The operators that stand together where PostgreSQL reads several: one that ends with a sign is its own only where a character in it occurs
+/// in no operator of SQL itself (its manual, 4.1.3).
+fn operators(token: &Token) -> Option<Vec<Token>> {
+    let Token::CustomBinaryOperator(name) = token else { return None };
+    let first = match name.trim_end_matches(['+', '-']) {
+        "" => Token::Minus,
+        "<" => Token::Lt,
+        ">" => Token::Gt,
+        "<>" => Token::Neq,
+        ">=" => Token::GtEq,
+        "<<" => Token::ShiftLeft,
+        ">>" => Token::ShiftRight,
+        "->" => Token::Arrow,
+        "->>" => Token::LongArrow,
+        _ => return None,
+    };
+    let signs = name.get(first.to_string().len()..)?;
+    // Two minus signs are a comment, which the parser's tokens are without.
+    let signs = (!signs.contains("--")).then_some(signs)?;
+    let signs = signs.chars().map(|sign| if sign == '+' { Token::Plus } else { Token::Minus });
+    Some(std::iter::once(first).chain(signs).collect())
 }
 
 #[cfg(test)]
@@ -48,6 +74,12 @@ mod tests {
             ("trim(LEADING 'a' FROM x)", "TRIM(LEADING 'a' FROM x)"),
             ("x BETWEEN ASYMMETRIC 1 AND 2", "x BETWEEN 1 AND 2"),
             ("x BETWEEN SYMMETRIC 1 + y AND 2", "x BETWEEN !!1 + y AND 2"),
+            ("x>-1", "x > -1"),
+            ("x<>-1 AND x>=-1 AND x<=-1 AND x<-1 AND x=-1", "x <> -1 AND x >= -1 AND x <= -1 AND x < -1 AND x = -1"),
+            ("x>+1", "x > +1"),
+            ("x-+1", "x - +1"),
+            ("x->>-1", "x ->> -1"),
+            ("x||-1", "x ||- 1"),
             ("symmetric + \"between\"", "symmetric + \"between\""),
         ] {
             let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().unwrap();

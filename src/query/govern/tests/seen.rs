@@ -85,13 +85,13 @@ fn what_is_remembered_is_bounded_and_nobody_is_forgotten_for_what_another_asks()
         let sight = by.sight(&port(), &policy, &asked);
         sight.ended(7);
         sight.remember();
-        assert_eq!(by.rows(&port(), &policy, &asked), Some(7));
+        assert_eq!(by.sight(&port(), &policy, &asked).expected(), Some(7));
     };
     let (ann, bob) = (seen.by(&named("ann")), seen.by(&named("bob")));
     look(&bob, -1);
     (0..5_000).for_each(|number| look(&ann, number));
     let asked = [datafusion::prelude::col("id").eq(datafusion::prelude::lit(-1_i64))];
-    assert_eq!(bob.rows(&port(), &policy, &asked), Some(7));
+    assert_eq!(bob.sight(&port(), &policy, &asked).expected(), Some(7));
     assert!(seen.remembered() <= 1_001);
     (0..5_000).for_each(|number| look(&seen.by(&named(&format!("reader {number}"))), 1));
     assert!(seen.remembered() <= 2_000 && seen.remembered() >= 1_000);
