@@ -23,16 +23,17 @@ mod values;
 mod yaml;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
 use crate::id::{CatalogVersion, DomainName, GroupName, PolicyRevision, PortId, PortName, ProductId, ProductName};
+use crate::values::types::PG_TYPE;
 
 pub use limits::{Each, Per, ScanLimit, Workload};
 pub use live::{Catalog, CredentialCheck};
@@ -386,6 +387,15 @@ pub struct Column {
 }
 
 impl Column {
+    /// The column as a field, which says what PostgreSQL calls it where Arrow cannot.
+    pub fn field(&self, nullable: bool) -> Field {
+        let field = Field::new(&self.name, self.data_type.arrow.clone(), nullable);
+        match self.data_type.name.as_str() {
+            name @ ("uuid" | "json") => field.with_metadata(HashMap::from([(PG_TYPE.to_owned(), name.to_owned())])),
+            _ => field,
+        }
+    }
+
     /// The column, and behind it its fields at every depth, each by its path (`address.street`).
     pub fn with_fields(&self) -> Vec<(Cow<'_, str>, &Column)> {
         let mut all = vec![(Cow::Borrowed(self.name.as_str()), self)];

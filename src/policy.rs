@@ -13,7 +13,7 @@ mod rego;
 #[cfg(test)]
 mod second;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use crate::access::Grant;
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
 use crate::id::PolicyRevision;
 use crate::identity::Principal;
+use crate::values::types::PG_TYPE;
 
 pub use cache::Decisions;
 pub use decision::decide;
@@ -147,7 +148,12 @@ impl Permit {
             let mask = self.0.masks.get(field.name());
             let plain = plain_type(field.data_type());
             let shown = mask.map_or_else(|| plain.clone(), |mask| mask.masked_type(&plain));
-            Field::new(field.name(), shown, field.is_nullable() || mask.is_some_and(Mask::gives_null))
+            let shown = Field::new(field.name(), shown, field.is_nullable() || mask.is_some_and(Mask::gives_null));
+            // What the contract calls a text that is one no longer when it is masked.
+            match field.metadata().get(PG_TYPE).filter(|_| mask.is_none()) {
+                Some(name) => shown.with_metadata(HashMap::from([(PG_TYPE.to_owned(), name.clone())])),
+                None => shown,
+            }
         };
         Arc::new(Schema::new(schema.fields().iter().map(governed).collect::<Vec<_>>()))
     }

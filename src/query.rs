@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use chrono::{DateTime, Utc};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -137,8 +137,8 @@ pub struct Gateway {
 /// What a statement needs and gives, told only to those who may run it.
 #[derive(Debug, Clone)]
 pub struct Description {
-    /// The parameters' types, `$1` first.
-    pub parameters: Vec<DataType>,
+    /// The parameters' types, `$1` first; like a column, one may name PostgreSQL's type.
+    pub parameters: Vec<FieldRef>,
     /// The result's columns.
     pub schema: SchemaRef,
     /// Bytes of the files of the products that it names, each as often as it is named: no run of it reads more row data, unless a nested loop join runs

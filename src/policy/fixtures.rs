@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use crate::access::{Grant, GrantId, RequestId};
 use crate::catalog::{
@@ -127,7 +127,7 @@ pub(crate) fn principal(domain: &str, in_groups: &[&str], region: Option<&str>) 
 
 pub(crate) fn schema_of(product: &ProductVersion) -> SchemaRef {
     let columns = product.ports[0].columns.as_ref().unwrap();
-    Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(columns.iter().map(|c| c.field(c.nullable)).collect::<Vec<_>>()))
 }
 
 /// A grant that holds.

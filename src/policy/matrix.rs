@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::fixtures::{self, groups};
 use super::{Decision, decide};
@@ -53,7 +53,7 @@ const EVERY_READER_GROUP: [&str; 8] = [
 
 fn schema_of(product: &ProductVersion) -> SchemaRef {
     let columns = product.ports[0].columns.as_ref().expect("NorthPeak's contracts list their columns");
-    Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(columns.iter().map(|c| c.field(c.nullable)).collect::<Vec<_>>()))
 }
 
 fn rows(snapshot: &Snapshot, principal: &Principal, product: &Arc<ProductVersion>, out: &mut String) {

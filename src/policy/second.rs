@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 
 use super::{Decision, Request, decide, fixtures};
@@ -262,8 +262,7 @@ fn found(asker: &Asker, snapshot: &Snapshot, target: &PortRef) -> Outcome {
         token: None,
     };
     let columns = target.port().columns.as_ref().unwrap();
-    let schema =
-        Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(columns.iter().map(|c| c.field(c.nullable)).collect::<Vec<_>>()));
     let domain = &snapshot.domains[&target.product.id.domain];
     let circumstances = &fixtures::declaring(asker.purpose.as_deref());
     let held = asker.grants.iter().filter(|(product, _)| *product == target.product.id.to_string());

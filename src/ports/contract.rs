@@ -13,7 +13,7 @@ use crate::ports::fault;
 
 /// The contract's columns as a schema, for catalog listings.
 pub fn promised(columns: &[Column]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), c.nullable)).collect::<Vec<_>>()))
+    Arc::new(Schema::new(columns.iter().map(|c| c.field(c.nullable)).collect::<Vec<_>>()))
 }
 
 /// Checks one physical column against its promise.

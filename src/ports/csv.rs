@@ -114,11 +114,7 @@ pub fn text_table(spec: &PortSpec<'_>, store: &PortStore, listing: &Listing, for
     };
     let hive = files::hive_columns(spec, &store.root(), &listing.files)?;
     let in_folders = hive_fields(spec, &hive);
-    let in_files: Vec<FieldRef> = columns
-        .iter()
-        .filter(|c| !hive.contains(&c.name))
-        .map(|c| Arc::new(Field::new(&c.name, c.data_type.arrow.clone(), true)))
-        .collect();
+    let in_files: Vec<FieldRef> = columns.iter().filter(|c| !hive.contains(&c.name)).map(|c| Arc::new(c.field(true))).collect();
     let mut parts = Vec::with_capacity(listing.files.len());
     for file in &listing.files {
         let values = in_folders.iter().map(|c| files::hive_value(product, &store.root(), file, c));

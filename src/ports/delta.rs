@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -172,14 +172,13 @@ pub fn open(spec: &PortSpec<'_>, table: &Table) -> Result<Opened, Fault> {
     let promised = |name: &str| spec.columns.and_then(|columns| columns.iter().find(|c| c.name == name));
     let mut fields = Vec::with_capacity(physical.fields().len());
     for field in physical.fields() {
-        let data_type: DataType = match promised(field.name()) {
+        fields.push(match promised(field.name()) {
             Some(column) => {
                 contract::check_type(product, column, field.data_type())?;
-                column.data_type.arrow.clone()
+                column.field(field.is_nullable())
             }
-            None => contract::as_scanned(field.data_type()),
-        };
-        fields.push(Field::new(field.name(), data_type, field.is_nullable()));
+            None => Field::new(field.name(), contract::as_scanned(field.data_type()), field.is_nullable()),
+        });
     }
     let full = Arc::new(Schema::new(fields));
     let shown = match spec.columns {

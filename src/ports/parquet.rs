@@ -60,8 +60,8 @@ fn physical_schema(footer: &ParquetMetaData) -> Result<Schema, ParquetError> {
 
 /// The folders' columns, in the contract's types where it names them.
 pub fn hive_fields(spec: &PortSpec<'_>, hive: &[String]) -> Vec<FieldRef> {
-    let promised = |name: &str| spec.columns.and_then(|c| c.iter().find(|c| c.name == name)).map(|c| c.data_type.arrow.clone());
-    hive.iter().map(|name| Arc::new(Field::new(name, promised(name).unwrap_or_else(files::hive_default), true))).collect()
+    let promised = |name: &str| spec.columns.and_then(|c| c.iter().find(|c| c.name == name)).map(|c| c.field(true));
+    hive.iter().map(|name| Arc::new(promised(name).unwrap_or_else(|| Field::new(name, files::hive_default(), true)))).collect()
 }
 
 /// The columns to read from the files, and the order in which all columns are shown.
@@ -103,7 +103,7 @@ fn columns(spec: &PortSpec<'_>, schemas: &[Schema], hive: &[String]) -> Result<(
         if !found {
             return Err(contract::absent(product, &column.name));
         }
-        fields.push(Arc::new(Field::new(&column.name, column.data_type.arrow.clone(), nullable)));
+        fields.push(Arc::new(column.field(nullable)));
     }
     Ok((fields, promised.iter().map(|c| c.name.clone()).collect()))
 }

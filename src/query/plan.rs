@@ -294,20 +294,24 @@ fn parameter_field(index: usize, data_type: &DataType) -> FieldRef {
 
 impl Drafted {
     /// The parameters' types, `$1` first. `$1::date` is a date; one that nothing determines is text, as in PostgreSQL.
-    pub(crate) fn parameters(&self) -> Result<Vec<DataType>> {
-        let mut types = BTreeMap::new();
+    pub(crate) fn parameters(&self) -> Result<Vec<FieldRef>> {
+        let mut fields = BTreeMap::new();
+        let mut last = self.governed.parameters;
         let places = dialect::parameter_types(&self.plan).map_err(fault_of)?;
-        for (name, data_type) in self.plan.get_parameter_types().map_err(fault_of)? {
+        for (name, field) in self.plan.get_parameter_fields().map_err(fault_of)? {
             let number: usize = name
                 .trim_start_matches('$')
                 .parse()
                 .ok()
                 .filter(|number| (1..=u16::MAX.into()).contains(number))
                 .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
-            types.insert(number, data_type.or_else(|| places.get(&name).cloned()).unwrap_or(DataType::Utf8));
+            if let Some(field) = field.or_else(|| places.get(&name).cloned()) {
+                fields.insert(number, field);
+            }
+            last = last.max(number);
         }
-        let count = types.last_key_value().map_or(0, |(last, _)| *last).max(self.governed.parameters);
-        Ok((1..=count).map(|number| types.remove(&number).unwrap_or(DataType::Utf8)).collect())
+        let text = |number| parameter_field(number, &DataType::Utf8);
+        Ok((0..last).map(|index| fields.remove(&(index + 1)).unwrap_or_else(|| text(index))).collect())
     }
 
     /// The result's columns, called what PostgreSQL calls them.
@@ -355,7 +359,8 @@ impl Drafted {
             ));
         }
         if !expected.is_empty() {
-            let values = parameters.iter().zip(&expected).map(|(value, to)| cast_parameter(value, to)).collect::<Result<Vec<_>>>()?;
+            let values =
+                parameters.iter().zip(&expected).map(|(value, to)| cast_parameter(value, to.data_type())).collect::<Result<Vec<_>>>()?;
             let values: ParamValues = values.into();
             // A parameter's type may be known only now.
             let zone = self.time_zone;

@@ -8,8 +8,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
 
-/// The field-metadata key by which the PostgreSQL door learns a type that Arrow cannot say: `oid`, `name`, `char`, `regproc`, `int2vector`.
-pub const PG_TYPE: &str = "pg_type";
+pub use crate::values::types::PG_TYPE;
 
 /// A catalog relation.
 #[derive(Debug, Clone)]

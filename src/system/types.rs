@@ -240,7 +240,8 @@ impl TypePlanner for PgTypePlanner {
             SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 let element = self.plan_type_field(element)?;
                 return Ok(element.map(|element| {
-                    let item = Field::new_list_field(element.data_type().clone(), true);
+                    // The item's type goes where the list goes.
+                    let item = Field::new_list_field(element.data_type().clone(), true).with_metadata(element.metadata().clone());
                     Arc::new(Field::new("", DataType::List(Arc::new(item)), true))
                 }));
             }

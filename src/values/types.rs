@@ -121,7 +121,7 @@ impl PgType {
     }
 }
 
-/// The metadata key with which a field names its type.
+/// The metadata key with which a field names a type that Arrow cannot say: `oid`, `name`, `regproc`, `int2vector`, `uuid`.
 pub const PG_TYPE: &str = "pg_type";
 
 /// The type of a result column.

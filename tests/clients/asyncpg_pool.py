@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import decimal
 import io
+import uuid
 
 import asyncpg
 
@@ -58,6 +59,15 @@ async def main() -> None:
             types = ["int", "boolean", "int", "bigint", "float8", "text", "numeric", "date", "interval", "bytea"]
             casts = ", ".join(f"${number}::{kind} AS c{number}" for number, kind in enumerate(types, 1))
             same(list(await connection.fetchrow(f"SELECT {casts}", *values)), values, "values of many types go both ways in binary")
+            lists = [[1, None, -2], [2**40], [1.5], [decimal.Decimal("-12.3400")], [datetime.date(2024, 2, 29)], [True, False], [b"\x00"]]
+            kinds = ["int[]", "bigint[]", "float8[]", "numeric[]", "date[]", "boolean[]", "bytea[]"]
+            casts = ", ".join(f"${number}::{kind} AS c{number}" for number, kind in enumerate(kinds, 1))
+            same(list(await connection.fetchrow(f"SELECT {casts}", *lists)), lists, "arrays go both ways, too: their types are found in the catalogs")
+            claims = [row["claim_id"] for row in await connection.fetch("SELECT claim_id FROM claims.claims_enriched ORDER BY claim_id LIMIT 3")]
+            gathered = await connection.fetchrow("SELECT array_agg(claim_id ORDER BY claim_id), array_agg(amount ORDER BY claim_id), count(*) FROM claims.claims_enriched WHERE claim_id = ANY($1)", claims)
+            same((gathered[0], len(gathered[1]), gathered[2]), (claims, 3, 3), "rows are found by a list of keys, and gathered into one")
+            some_id = uuid.uuid4()
+            same(await connection.fetchrow("SELECT $1::uuid, $1::uuid = $2::uuid, $3::uuid[]", some_id, some_id, [some_id, None]), (some_id, True, [some_id, None]), "a UUID is one")
             moment = datetime.datetime(2024, 2, 29, 12, 30, 1, 5, tzinfo=datetime.timezone.utc)
             same(await connection.fetchval("SELECT $1::timestamptz", moment), moment, "and a moment")
 
@@ -98,4 +108,4 @@ async def main() -> None:
 
 
 asyncio.run(main())
-passed("asyncpg", asyncpg.__version__, "pool and its reset, prepared statements, binary values both ways, arrays of text, cursors, COPY, time-out and cancel, SQLSTATEs", cannot="executemany, copy_to_table: writes; arrays other than text[]: its introspection of types is a recursive query that is not answered yet; parameters as uuid: they are text")
+passed("asyncpg", asyncpg.__version__, "pool and its reset, prepared statements, binary values both ways, arrays, cursors, COPY, time-out and cancel, SQLSTATEs", cannot="executemany, copy_to_table: writes")

@@ -8,6 +8,7 @@ use postgres_protocol::message::frontend;
 use tokio::io::AsyncWriteExt;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 
 use crate::harness::{Builder, PASSWORD, TestGateway, eventually};
 use crate::raw::{Message, READ_ALL, Raw, startup};
@@ -431,10 +432,85 @@ async fn an_error_in_a_pipeline_is_told_before_its_sync() {
 async fn a_cast_parameter_has_the_type_of_the_cast() {
     let gateway = shop().start().await;
     let client = gateway.pg("alice").await;
-    let statement =
-        client.prepare("SELECT $1::int4, $2::date, $3::text, $4, id + $1::int4 FROM shop.numbers WHERE id = $5::int8").await.unwrap();
+    let sql =
+        "SELECT $1::int4, $2::date, $3::text, $4, id + $1::int4, $6::uuid, $7::oid[], $8::jsonb FROM shop.numbers WHERE id = $5::int8";
+    let statement = client.prepare(sql).await.unwrap();
     let types: Vec<_> = statement.params().iter().map(|known| known.name()).collect();
-    assert_eq!(types, ["int4", "date", "text", "text", "int8"]);
+    assert_eq!(types, ["int4", "date", "text", "text", "int8", "uuid", "_oid", "jsonb"]);
+}
+
+/// The bytes of a UUID.
+#[derive(Debug, PartialEq)]
+struct Uuid(Vec<u8>);
+
+impl<'a> FromSql<'a> for Uuid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(known: &Type) -> bool {
+        *known == Type::UUID
+    }
+}
+
+impl ToSql for Uuid {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(known: &Type) -> bool {
+        *known == Type::UUID
+    }
+
+    to_sql_checked!();
+}
+
+/// Texts that a contract calls something else, with rules for whoever is not of the shop.
+const TYPED: &str = "
+apiVersion: datamesh.io/v1
+kind: DataProduct
+metadata: {name: typed, domain: shop, version: 1.0.0, description: Keys., owner: {team: shop, contact: shop@test.example}}
+spec:
+  outputPorts:
+    - name: files
+      format: csv
+      location: file:data/shop/typed.csv
+      options: {header: true}
+      schema: [{name: key, type: uuid}, {name: more, type: json}, {name: other, type: uuid}]
+  sla: {freshness: 9y}
+  policies:
+    access: public
+    rowFilters: [{expression: \"key <> 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12'\", exceptGroups: [shop-all]}]
+    masks: [{column: other, mask: show-last-4, exceptGroups: [shop-all]}]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_is_a_uuid_or_json_where_its_contract_says_so_and_it_is_not_masked() {
+    let csv = "key,more,other
+a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,\"{\"\"a\"\": 1}\",b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11
+a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12,null,wrong
+";
+    let builder = shop().product(TYPED).file("shop/typed.csv", csv).domain("sales");
+    let gateway = builder.user("carl", "sales", &[], &[]).user("cleo", "sales", &["shop-all"], &[]).start().await;
+    let first = Uuid(b"\xa0\xee\xbc\x99\x9c\x0b\x4e\xf8\xbb\x6d\x6b\xb9\xbd\x38\x0a\x11".to_vec());
+    for (user, other) in [("carl", "text"), ("cleo", "uuid")] {
+        let client = gateway.pg(user).await;
+        let statement = client.prepare("SELECT key, more, other, count(*) FROM shop.typed WHERE key = $1 GROUP BY 1, 2, 3").await.unwrap();
+        assert_eq!(statement.params(), [Type::UUID], "{user}");
+        let types: Vec<_> = statement.columns().iter().map(|column| column.type_().name()).collect();
+        assert_eq!(types, ["uuid", "json", other, "int8"], "{user}");
+        let found = client.query_one(&statement, &[&first]).await.unwrap();
+        assert_eq!(found.get::<_, Uuid>(0), first, "{user}");
+        let listed = "SELECT data_type FROM information_schema.columns WHERE table_name = 'typed' ORDER BY ordinal_position";
+        let listed: Vec<String> = client.query(listed, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+        assert_eq!(listed[..2], ["uuid", "json"], "{user}");
+    }
+    let cleo = gateway.pg("cleo").await;
+    // In binary there is nothing that could be sent for it, and the text is what is there.
+    let error = cleo.query("SELECT other FROM shop.typed", &[]).await.unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("not one"), "{error:?}");
+    assert_eq!(cleo.text_rows("SELECT other FROM shop.typed ORDER BY 1 DESC LIMIT 1").await.unwrap(), [[Some("wrong".to_owned())]]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,7 +534,7 @@ async fn prepared_statements_take_typed_values() {
     let gateway = shop().start().await;
     let client = gateway.pg("alice").await;
     let statement = client.prepare("SELECT id, word FROM shop.numbers WHERE id > $1 AND word <> $2 ORDER BY id LIMIT 2").await.unwrap();
-    assert_eq!(statement.params(), [tokio_postgres::types::Type::INT8, tokio_postgres::types::Type::TEXT]);
+    assert_eq!(statement.params(), [Type::INT8, Type::TEXT]);
     for after in [10_i64, 500] {
         let rows = client.query(&statement, &[&after, &format!("word {}", after + 1)]).await.unwrap();
         let ids: Vec<i64> = rows.iter().map(|row| row.get("id")).collect();
@@ -466,7 +542,7 @@ async fn prepared_statements_take_typed_values() {
     }
     let none: Option<i64> = None;
     assert!(client.query(&statement, &[&none, &"x"]).await.unwrap().is_empty());
-    let typed = client.prepare_typed("SELECT $1 + 1", &[tokio_postgres::types::Type::INT4]).await.unwrap();
+    let typed = client.prepare_typed("SELECT $1 + 1", &[Type::INT4]).await.unwrap();
     assert_eq!(client.query_one(&typed, &[&41_i32]).await.unwrap().columns().len(), 1);
 }
 

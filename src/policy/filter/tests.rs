@@ -23,7 +23,7 @@ fn columns() -> Vec<Column> {
 fn compiled(expression: &str) -> Result<Expr, String> {
     let paths = bind(&[("region", "principal.attributes.region"), ("me", "principal.name"), ("team", "principal.domain")]);
     let used = paths.into_iter().filter(|(name, _)| expression.contains(&format!("${name}"))).collect();
-    let schema = Schema::new(columns().iter().map(|c| Field::new(&c.name, c.data_type.arrow.clone(), true)).collect::<Vec<_>>());
+    let schema = Schema::new(columns().iter().map(|c| c.field(true)).collect::<Vec<_>>());
     Filter::parse(expression, &used)?.compile(&schema, &principal("claims", &[], Some("eu")))
 }
 

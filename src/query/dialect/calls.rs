@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval,
-    ObjectName, TimezoneInfo,
+    ObjectName, TableAlias, TableFactor, TimezoneInfo,
 };
 
 use super::super::functions::json::AGGREGATES;
@@ -20,6 +20,24 @@ const NAMED: &[(&str, &[&str], Option<&str>)] = &[
     ("make_timestamp", &["year", "month", "mday", "hour", "min", "sec"], None),
     ("make_timestamptz", &["year", "month", "mday", "hour", "min", "sec", "timezone"], None),
 ];
+
+/// Functions that give rows, and those that give the same as an array.
+const ROWS_OF: [(&str, &str); 2] = [("regexp_split_to_table", "regexp_split_to_array"), ("string_to_table", "string_to_array")];
+
+/// One of them in FROM.
+pub(super) fn rows_of(factor: &mut TableFactor) {
+    let TableFactor::Table { name, alias, args: Some(args), with_ordinality, .. } = factor else { return };
+    let Some((called, array)) = ROWS_OF.iter().find(|(rows, _)| syntax::catalog_name(name).as_deref() == Some(rows)) else { return };
+    let Some(arguments) = expressions(&args.args) else { return };
+    let alias = alias.take().unwrap_or_else(|| TableAlias { explicit: true, name: Ident::new(*called), columns: Vec::new(), at: None });
+    *factor = TableFactor::UNNEST {
+        alias: Some(alias),
+        array_exprs: vec![syntax::call(array, arguments)],
+        with_offset: false,
+        with_offset_alias: None,
+        with_ordinality: *with_ordinality,
+    };
+}
 
 /// What is planned instead of a call.
 pub(super) fn turned(function: &Function) -> Result<Option<Expr>> {
@@ -43,7 +61,10 @@ pub(super) fn turned(function: &Function) -> Result<Option<Expr>> {
     if let Some((_, item, result)) = AGGREGATES.iter().find(|(known, ..)| *known == name) {
         return Ok(Some(gathered(function, list, item, result)));
     }
-    let Some(arguments) = plain(list) else { return Ok(None) };
+    let Some(arguments) = expressions(&list.args) else { return Ok(None) };
+    if let Some((_, array)) = ROWS_OF.iter().find(|(rows, _)| *rows == name) {
+        return Ok(Some(syntax::call("unnest", vec![syntax::call(array, arguments)])));
+    }
     Ok(match (name.as_str(), <[Expr; 2]>::try_from(arguments)) {
         ("mod", Ok([left, right])) => Some(Expr::Nested(Box::new(binary(left, BinaryOperator::Modulo, right)))),
         // An empty array has no dimension.
@@ -80,12 +101,12 @@ fn rounded(moment: Expr, digits: Option<&Expr>) -> Option<Expr> {
     Some(syntax::call("date_bin", vec![interval(step), binary(moment, BinaryOperator::Plus, interval(step / 2))]))
 }
 
-fn plain(list: &FunctionArgumentList) -> Option<Vec<Expr>> {
+fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
     let expr = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,
     };
-    list.args.iter().map(expr).collect()
+    args.iter().map(expr).collect()
 }
 
 /// An argument that says which it is: `days => 3`, and as PostgreSQL once had it, `days := 3`.

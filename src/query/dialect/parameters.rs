@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as EngineResult};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{InList, ScalarFunction};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
 
 /// What a function takes for a parameter, the first of these that it does.
 const TRIED: [DataType; 5] = [DataType::Utf8, DataType::Int32, DataType::Float64, DataType::Boolean, DataType::Date32];
 
-/// The types of the parameters that the planner leaves without one, by name (`$1`).
-pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<HashMap<String, DataType>> {
+/// The types of the parameters that the planner leaves without one, by name (`$1`), each as a field that may name PostgreSQL's type.
+pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<HashMap<String, FieldRef>> {
     let mut found = Found::default();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {
@@ -33,15 +33,21 @@ pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<Hash
 }
 
 #[derive(Default)]
-struct Found(HashMap<String, DataType>);
+struct Found(HashMap<String, FieldRef>);
 
 impl Found {
     /// Where the expression is a parameter, it is of this type unless it has one.
     fn add(&mut self, expr: &Expr, data_type: Option<DataType>) {
-        if let (Expr::Placeholder(parameter), Some(data_type)) = (expr, data_type)
-            && data_type != DataType::Null
+        if let Some(data_type) = data_type {
+            self.put(expr, Arc::new(Field::new("", data_type, true)));
+        }
+    }
+
+    fn put(&mut self, expr: &Expr, field: FieldRef) {
+        if let Expr::Placeholder(parameter) = expr
+            && !field.data_type().is_null()
         {
-            self.0.entry(parameter.id.clone()).or_insert(data_type);
+            self.0.entry(parameter.id.clone()).or_insert(field);
         }
     }
 
@@ -50,7 +56,7 @@ impl Found {
         let type_of = |expr: &Expr| if is_open(expr) { None } else { expr.get_type(schema).ok() };
         match expr {
             // A client that is told `text` for `$1::date` sends no date.
-            Expr::Cast(Cast { expr, field }) => self.add(expr, Some(field.data_type().clone())),
+            Expr::Cast(Cast { expr, field }) => self.put(expr, Arc::clone(field)),
             Expr::Case(case) => {
                 let results = || case.when_then_expr.iter().map(|(_, then)| then.as_ref()).chain(case.else_expr.as_deref());
                 let result = results().find_map(type_of);
@@ -59,11 +65,25 @@ impl Found {
                     case.when_then_expr.iter().for_each(|(when, _)| self.add(when, Some(DataType::Boolean)));
                 }
             }
+            // Rows are compared column by column.
+            Expr::BinaryExpr(BinaryExpr { left, right, .. }) => self.row(left, right, &type_of),
+            Expr::InList(InList { expr, list, .. }) => list.iter().for_each(|item| self.row(expr, item, &type_of)),
             Expr::ScalarFunction(call) if call.args.iter().any(is_open) => self.call(call, &type_of),
             Expr::WindowFunction(call) if matches!(call.fun.name(), "lag" | "lead" | "nth_value") => {
                 call.params.args.iter().skip(1).take(1).for_each(|count| self.add(count, Some(DataType::Int32)));
             }
             _ => {}
+        }
+    }
+
+    fn row(&mut self, left: &Expr, right: &Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) {
+        if let (Expr::ScalarFunction(left), Expr::ScalarFunction(right)) = (left, right)
+            && [left, right].iter().all(|row| matches!(row.name(), "struct" | "row"))
+        {
+            for (left, right) in left.args.iter().zip(&right.args) {
+                self.add(left, type_of(right));
+                self.add(right, type_of(left));
+            }
         }
     }
 

@@ -24,6 +24,9 @@ use crate::values::nested::split_array;
 /// The longest sides of `OVERLAPS` and `BETWEEN SYMMETRIC`, as text.
 const LONGEST_PERIODS: usize = 1_000;
 
+/// The longest `LIKE ANY`, as text: the expression once for each pattern.
+const LONGEST_LIKES: usize = 20_000;
+
 /// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
 pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
     match statement.visit(&mut Translation::default()) {
@@ -80,6 +83,7 @@ impl VisitorMut for Translation {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Fault> {
+        calls::rows_of(factor);
         series::name(factor);
         ControlFlow::Continue(())
     }
@@ -222,6 +226,7 @@ fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
             }
             None => None,
         },
+        Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => like_any(expr)?,
         Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
             if let Some(items) = syntax::string(right).and_then(split_array) {
                 **right = array(items);
@@ -340,6 +345,43 @@ fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let same = binary(first(a, &b), BinaryOperator::Eq, first(c, &d));
     let crossing = binary(before(first(a, &b), last(c, &d)), BinaryOperator::And, before(first(c, &d), last(a, &b)));
     Some(Expr::Nested(Box::new(binary(same, BinaryOperator::Or, Expr::Nested(Box::new(crossing))))))
+}
+
+/// `x LIKE ANY (ARRAY[a, b])`: like one or the other.
+fn like_any(like: &Expr) -> Result<Option<Expr>> {
+    let (Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. }) = like else { return Ok(None) };
+    let mut patterns = pattern.as_ref();
+    while let Expr::Nested(inner) = patterns {
+        patterns = inner;
+    }
+    let patterns = match patterns {
+        Expr::Array(Array { elem, .. }) => elem.clone(),
+        Expr::Cast { expr, data_type: DataType::Array(_), .. } => match expr.as_ref() {
+            Expr::Array(Array { elem, .. }) => elem.clone(),
+            _ => return Ok(None),
+        },
+        written => match syntax::string(written).and_then(split_array).map(array) {
+            Some(Expr::Array(Array { elem, .. })) => elem,
+            _ => return Ok(None),
+        },
+    };
+    // It is said once for each pattern: what is long itself would grow without end.
+    if expr.to_string().len().saturating_mul(patterns.len()) > LONGEST_LIKES {
+        return Err(Fault::new(ErrorKind::TooComplex, "LIKE ANY of an expression that is too long, or of too many patterns"));
+    }
+    let one = |one: Expr| {
+        let mut like = like.clone();
+        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+            (*any, **pattern) = (false, one);
+        }
+        like
+    };
+    let either = patterns.into_iter().map(one).reduce(|all, one| Expr::BinaryOp {
+        left: Box::new(all),
+        op: BinaryOperator::Or,
+        right: Box::new(one),
+    });
+    Ok(Some(Expr::Nested(Box::new(either.unwrap_or_else(|| Expr::value(Value::Boolean(false)))))))
 }
 
 /// `x BETWEEN SYMMETRIC a AND b`: between them in either order. The word is an operator before the first bound ([`super::super::parse`]).

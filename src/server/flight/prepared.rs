@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -78,8 +78,8 @@ pub(super) fn schema_message(schema: &Schema) -> Result<Bytes> {
 }
 
 /// `$1`, `$2`, …, in the order of their numbers.
-fn parameter_schema(types: &[DataType]) -> SchemaRef {
-    let fields = types.iter().enumerate().map(|(at, data_type)| Field::new(format!("${}", at + 1), data_type.clone(), true));
+fn parameter_schema(types: &[FieldRef]) -> SchemaRef {
+    let fields = types.iter().enumerate().map(|(at, field)| Field::new(format!("${}", at + 1), field.data_type().clone(), true));
     columns::plain_schema(&Arc::new(Schema::new(fields.collect::<Vec<_>>())))
 }
 
@@ -230,8 +230,8 @@ mod tests {
     fn the_tenth_parameter_comes_after_the_second() {
         let names = ["$1", "$10", "$2", "$3", "$4", "$5", "$6", "$7", "$8", "$9"];
         assert_eq!(values(&numbers(&names)), [0, 2, 3, 4, 5, 6, 7, 8, 9, 1]);
-        let types = vec![DataType::Int64; 11];
-        let schema = parameter_schema(&types);
+        let number = Arc::new(Field::new("", DataType::Int64, false));
+        let schema = parameter_schema(&vec![number; 11]);
         assert_eq!(schema.field(9).name(), "$10");
         assert!(schema.field(9).is_nullable());
     }

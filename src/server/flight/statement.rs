@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow_flight::FlightData;
 use arrow_flight::encode::FlightDataEncoderBuilder;
 use arrow_flight::error::FlightError;
@@ -45,7 +45,7 @@ const MESSAGES_AHEAD: usize = 2;
 #[derive(Debug)]
 pub(super) struct Described {
     /// The parameters' types, `$1` first.
-    pub(super) parameters: Vec<DataType>,
+    pub(super) parameters: Vec<FieldRef>,
     /// The result's columns; `None` for a statement that gives none.
     pub(super) schema: Option<SchemaRef>,
     /// The session's settings after a statement that changes them.
@@ -367,7 +367,7 @@ pub(super) fn deadline(metadata: &MetadataMap) -> Option<Instant> {
 #[cfg(test)]
 mod tests {
     use arrow::array::Int64Array;
-    use arrow::datatypes::Field;
+    use arrow::datatypes::{DataType, Field};
     use futures::TryStreamExt;
 
     use super::*;

@@ -47,7 +47,7 @@ impl<W: AsyncWrite + Unpin + Send> Connection<W> {
         };
         let inferred = described.as_ref().map_or(&[][..], |(_, description)| &description.parameters);
         let parameters = (0..declared.len().max(inferred.len()))
-            .map(|index| Parameter::new(declared.get(index).copied().unwrap_or(0), inferred.get(index)))
+            .map(|index| Parameter::new(declared.get(index).copied().unwrap_or(0), inferred.get(index).map(AsRef::as_ref)))
             .collect();
         Ok(Prepared { parsed, declared, parameters, described, bytes })
     }

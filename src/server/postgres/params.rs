@@ -2,7 +2,7 @@
 //!
 //! Every read is bounded, and a value that does not fit is `22P02`, `22P03` or `22003` and never another value.
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit, i256};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit, i256};
 use bytes::{Buf, Bytes};
 use chrono_tz::Tz;
 use datafusion::scalar::ScalarValue;
@@ -26,13 +26,11 @@ pub struct Parameter {
 
 impl Parameter {
     /// Puts the client's declaration and the statement's inference together.
-    pub fn new(declared: u32, inferred: Option<&DataType>) -> Self {
-        let target = match inferred {
-            None | Some(DataType::Null) => types::to_arrow(declared).unwrap_or(DataType::Utf8),
-            Some(known) => known.clone(),
-        };
+    pub fn new(declared: u32, inferred: Option<&Field>) -> Self {
+        let inferred = inferred.filter(|field| !field.data_type().is_null());
+        let target = inferred.map_or_else(|| types::to_arrow(declared).unwrap_or(DataType::Utf8), |field| field.data_type().clone());
         let oid = match declared {
-            0 | oid::UNKNOWN => types::of_arrow(&target).map_or(oid::TEXT, |known| known.oid),
+            0 | oid::UNKNOWN => inferred.and_then(|field| types::of_field(field).ok()).map_or(oid::TEXT, |known| known.oid),
             declared => declared,
         };
         Self { oid, target }
@@ -404,13 +402,13 @@ mod tests {
 
     #[test]
     fn null_has_the_statements_type() {
-        let parameter = Parameter::new(0, Some(&DataType::Int64));
+        let parameter = Parameter::new(0, Some(&Field::new("", DataType::Int64, true)));
         assert_eq!(parameter.read(None, true, Tz::UTC).unwrap(), ScalarValue::Int64(None));
     }
 
     #[test]
     fn a_number_is_not_rounded_into_the_columns_scale() {
-        let parameter = Parameter::new(oid::NUMERIC, Some(&DataType::Decimal128(12, 2)));
+        let parameter = Parameter::new(oid::NUMERIC, Some(&Field::new("", DataType::Decimal128(12, 2), true)));
         let read = |value: &'static [u8]| parameter.read(Some(&Bytes::from_static(value)), false, Tz::UTC).unwrap();
         assert_eq!(read(b"12.3"), ScalarValue::Decimal128(Some(1230), 12, 2));
         assert_eq!(read(b"12.345"), ScalarValue::Decimal128(Some(12345), 5, 3));

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, TableAlias, TableFactor, Value, ValueWithSpan,
-    visit_expressions_mut,
+    ArrayElemTypeDef, BinaryOperator, CaseWhen, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, GroupByExpr, Ident, ObjectName, OrderByKind, Query, Select, SelectItem, TableAlias, TableFactor, Value,
+    ValueWithSpan, visit_expressions_mut,
 };
 
 use super::{ast, fold};
@@ -110,6 +110,10 @@ pub(super) fn expr(expr: &mut Expr) {
             None
         }
         Expr::Subquery(query) => subquery(query),
+        Expr::Case { conditions, .. } => {
+            domain(conditions);
+            None
+        }
         Expr::Exists { subquery, negated } => fold::is_empty(subquery).then(|| ast::boolean(*negated)),
         _ => None,
     };
@@ -135,6 +139,9 @@ fn call(function: &mut Function) -> Option<Expr> {
             }
         }
     }
+    if name == "array_agg" {
+        return typed_array(function);
+    }
     if name == "coalesce" {
         for argument in ast::arguments_mut(function).into_iter().skip(1) {
             if ast::string(argument) == Some("{}") {
@@ -145,6 +152,28 @@ fn call(function: &mut Function) -> Option<Expr> {
     None
 }
 
+/// What is gathered from a column of a type of the catalogs' own is an array of it: an `oid[]` is no list of numbers.
+fn typed_array(function: &Function) -> Option<Expr> {
+    let element = ast::arguments(function).first().map(|argument| fold::type_of(argument))?;
+    let DataType::Custom(name, _) = &element else { return None };
+    (type_name(name)? == "oid").then_some(())?;
+    let array = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), None));
+    Some(ast::cast(Expr::Function(function.clone()), array))
+}
+
+/// No type here is a domain, so nothing is asked of one: a query for the type below one goes through types step by step.
+fn domain(conditions: &mut [CaseWhen]) {
+    for CaseWhen { condition, result } in conditions {
+        let Expr::BinaryOp { left, op: BinaryOperator::Eq, right } = condition else { continue };
+        if ast::column(left).as_deref() == Some("typtype") && ast::string(right) == Some("d") {
+            let asked = strip(result);
+            if matches!(asked, Expr::Subquery(_)) {
+                *result = ast::null(fold::type_of(asked));
+            }
+        }
+    }
+}
+
 fn cast(inner: &Expr, data_type: &DataType) -> Option<Expr> {
     if let Some((reader, _)) = reader_of(data_type) {
         let given = if ast::is_placeholder(inner) { ast::cast(inner.clone(), DataType::Text) } else { inner.clone() };
@@ -153,7 +182,10 @@ fn cast(inner: &Expr, data_type: &DataType) -> Option<Expr> {
     let name = match data_type {
         DataType::Custom(name, _) => type_name(name)?,
         DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) => "text".to_owned(),
-        DataType::Array(ArrayElemTypeDef::SquareBracket(..)) => return ast::string(inner).map(|_| array_call(inner)),
+        // Of numbers it is the dialect's.
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) if is_text(element) => {
+            return ast::string(inner).map(|_| array_call(inner));
+        }
         _ => return None,
     };
     match name.as_str() {
@@ -252,6 +284,15 @@ fn array_call(text: &Expr) -> Expr {
 
 fn empty_array() -> Expr {
     array_call(&ast::literal("{}"))
+}
+
+/// Whether values of the type are computed as texts.
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) | DataType::Char(_) => true,
+        DataType::Custom(name, _) => type_name(name).is_some_and(|name| shape::arrow_type(&name) == arrow::datatypes::DataType::Utf8),
+        _ => false,
+    }
 }
 
 fn is_empty_array(expr: &Expr) -> bool {

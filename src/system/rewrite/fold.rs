@@ -229,6 +229,10 @@ pub(super) fn type_of(expr: &Expr) -> DataType {
         }
         Expr::Cast { data_type, .. } => data_type.clone(),
         Expr::Nested(inner) => type_of(inner),
+        Expr::Subquery(query) => {
+            let item = ast::only_select(query).and_then(|select| select.projection.first()).and_then(ast::item_expr);
+            item.map_or(DataType::Text, type_of)
+        }
         Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::Exists { .. } | Expr::InList { .. } | Expr::AnyOp { .. } => DataType::Boolean,
         Expr::BinaryOp { op, .. } => match op {
             BinaryOperator::StringConcat => DataType::Text,
