@@ -240,9 +240,10 @@ impl TypePlanner for PgTypePlanner {
             SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 let element = self.plan_type_field(element)?;
                 return Ok(element.map(|element| {
-                    // The item's type goes where the list goes.
-                    let item = Field::new_list_field(element.data_type().clone(), true).with_metadata(element.metadata().clone());
-                    Arc::new(Field::new("", DataType::List(Arc::new(item)), true))
+                    let item = Field::new_list_field(element.data_type().clone(), true);
+                    let list = Field::new("", DataType::List(Arc::new(item)), true);
+                    let named = element.metadata().get(PG_TYPE).map(|name| (PG_TYPE.to_owned(), format!("_{name}")));
+                    Arc::new(list.with_metadata(named.into_iter().collect()))
                 }));
             }
             _ => return Ok(None),

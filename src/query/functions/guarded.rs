@@ -8,6 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Float64Type, Int64Type};
 use datafusion::common::Result as EngineResult;
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature};
+use datafusion::scalar::ScalarValue;
 
 use super::own::{MOST, columns, sent, too_long};
 use crate::error::{ErrorKind, Fault};
@@ -20,9 +21,8 @@ const GUARDS: &[(&str, Guard)] = &[
         let widest = args.args.first().map(longest).transpose()?.unwrap_or(0);
         bounded(inner, args, widest)
     }),
-    // A character of UTF-8 takes up to four bytes.
-    ("lpad", |inner, args| bounded(inner, args, 4)),
-    ("rpad", |inner, args| bounded(inner, args, 4)),
+    ("lpad", padded),
+    ("rpad", padded),
     ("chr", |inner, args| {
         let codes = args.args.first().map(integers).transpose()?;
         if codes.is_some_and(|codes| codes.iter().flatten().any(|code| code == 0)) {
@@ -156,6 +156,18 @@ fn bounded(inner: &ScalarUDF, args: ScalarFunctionArgs, widest: i64) -> EngineRe
         return Err(too_long());
     }
     inner.invoke_with_args(args)
+}
+
+/// A negative length is none, which the engine takes for the largest there is. A character of UTF-8 takes up to four bytes.
+fn padded(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+    if let Some(lengths) = args.args.get_mut(1) {
+        let known: Int64Array = integers(lengths)?.unary(|length| length.max(0));
+        *lengths = match lengths {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::Int64(known.iter().next().flatten())),
+            ColumnarValue::Array(_) => ColumnarValue::Array(Arc::new(known)),
+        };
+    }
+    bounded(inner, args, 4)
 }
 
 /// The longest text of a column, in bytes.

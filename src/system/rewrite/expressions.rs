@@ -112,7 +112,7 @@ pub(super) fn expr(expr: &mut Expr) {
         Expr::Subquery(query) => subquery(query),
         Expr::Case { conditions, .. } => {
             domain(conditions);
-            None
+            typed_case(expr)
         }
         Expr::Exists { subquery, negated } => fold::is_empty(subquery).then(|| ast::boolean(*negated)),
         _ => None,
@@ -155,10 +155,21 @@ fn call(function: &mut Function) -> Option<Expr> {
 /// What is gathered from a column of a type of the catalogs' own is an array of it: an `oid[]` is no list of numbers.
 fn typed_array(function: &Function) -> Option<Expr> {
     let element = ast::arguments(function).first().map(|argument| fold::type_of(argument))?;
-    let DataType::Custom(name, _) = &element else { return None };
-    (type_name(name)? == "oid").then_some(())?;
+    is_oid(&element).then_some(())?;
     let array = DataType::Array(ArrayElemTypeDef::SquareBracket(Box::new(element), None));
     Some(ast::cast(Expr::Function(function.clone()), array))
+}
+
+/// A choice among such arrays is one of them.
+fn typed_case(case: &Expr) -> Option<Expr> {
+    let Expr::Case { conditions, .. } = case else { return None };
+    let result = fold::type_of(&conditions.first()?.result);
+    let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = &result else { return None };
+    is_oid(element).then(|| ast::cast(case.clone(), result))
+}
+
+fn is_oid(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Custom(name, _) if type_name(name).as_deref() == Some("oid"))
 }
 
 /// No type here is a domain, so nothing is asked of one: a query for the type below one goes through types step by step.
