@@ -8,7 +8,7 @@ mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -17,7 +17,10 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::catalog::Column;
 use crate::identity::Principal;
+use crate::values::types::PG_TYPE;
 
+/// The type of a contract whose values are texts of one spelling.
+const UUID: &str = "uuid";
 /// The longest expression, in bytes; it bounds depth and terms too.
 const MAX_LENGTH: usize = 4096;
 /// The longest LIKE pattern, in characters: the engine compiles it, and must not be able to refuse it.
@@ -44,7 +47,7 @@ const MEANINGS: [&str; 13] = [
 pub fn check_filter(expression: &str, bind: &BTreeMap<String, String>, columns: Option<&[Column]>) -> Result<(), String> {
     let filter = Filter::parse(expression, bind)?;
     let Some(columns) = columns else { return Ok(()) };
-    let types = columns.iter().map(|column| (column.name.as_str(), &column.data_type.arrow)).collect();
+    let types = columns.iter().map(|column| (column.name.as_str(), (&column.data_type.arrow, column.data_type.name == UUID))).collect();
     typed::compile(&filter.root, &types, &|_| Ok(None)).map(|_| ())
 }
 
@@ -122,7 +125,8 @@ impl Filter {
 
     /// The expression for this principal over this schema. An error is a reason to deny.
     pub(super) fn compile(&self, schema: &Schema, principal: &Principal) -> Result<Expr, String> {
-        let types = schema.fields().iter().map(|field| (field.name().as_str(), field.data_type())).collect();
+        let is_uuid = |field: &Field| field.metadata().get(PG_TYPE).is_some_and(|name| name == UUID);
+        let types = schema.fields().iter().map(|field| (field.name().as_str(), (field.data_type(), is_uuid(field)))).collect();
         let resolve = |binding: &Binding| match binding {
             Binding::Name => Ok(Some(principal.name.as_str().to_owned())),
             Binding::Domain => Ok(Some(principal.domain.as_str().to_owned())),
@@ -135,8 +139,8 @@ impl Filter {
     }
 }
 
-/// The types of the columns that a filter may name.
-type Types<'a> = BTreeMap<&'a str, &'a DataType>;
+/// The types of the columns that a filter may name, and whether each has UUIDs.
+type Types<'a> = BTreeMap<&'a str, (&'a DataType, bool)>;
 
 fn binding(path: &str) -> Result<Binding, String> {
     match path.strip_prefix("principal.") {

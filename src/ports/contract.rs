@@ -4,12 +4,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
 
 use crate::catalog::Column;
 use crate::error::Fault;
 use crate::id::ProductId;
 use crate::ports::fault;
+use crate::values::types::PG_TYPE;
 
 /// The contract's columns as a schema, for catalog listings.
 pub fn promised(columns: &[Column]) -> SchemaRef {
@@ -54,4 +57,37 @@ fn plain(data_type: &DataType) -> DataType {
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(one).collect::<Fields>()),
         other => other.clone(),
     }
+}
+
+/// The columns whose values have one spelling in text, in which filters and comparisons expect them.
+#[derive(Debug)]
+pub struct Spelt(Vec<usize>);
+
+impl Spelt {
+    /// Those of a scan.
+    pub fn of(schema: &Schema) -> Self {
+        let is_uuid = |field: &Field| field.metadata().get(PG_TYPE).is_some_and(|name| name == "uuid");
+        Self(schema.fields().iter().enumerate().filter(|(_, field)| is_uuid(field)).map(|(at, _)| at).collect())
+    }
+
+    /// Whether each value is a UUID with hyphens and in small letters. It is not said which is not: its reader may not know of it.
+    pub fn check(&self, product: &ProductId, batch: &RecordBatch) -> Result<(), DataFusionError> {
+        for at in &self.0 {
+            let texts = batch.columns().get(*at).and_then(|column| column.as_string_view_opt());
+            if texts.is_some_and(|texts| texts.iter().flatten().any(|text| !is_spelt(text.as_bytes()))) {
+                let name = batch.schema_ref().fields().get(*at).map(|field| field.name().clone()).unwrap_or_default();
+                let detail = format!("Column \"{name}\" is not of type uuid, written with hyphens and in small letters.");
+                return Err(DataFusionError::External(Box::new(fault::contract(product, detail))));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_spelt(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }

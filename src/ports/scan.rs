@@ -25,7 +25,7 @@ use futures::{FutureExt, StreamExt};
 use crate::id::ProductId;
 use crate::ports::bound::Bound;
 use crate::ports::scope::Reach;
-use crate::ports::{SCHEME, fault};
+use crate::ports::{SCHEME, contract, fault};
 
 /// Finds a port by the authority of its URL.
 type Find<'a> = &'a dyn Fn(&str) -> Option<Reach>;
@@ -178,9 +178,11 @@ impl ExecutionPlan for PortExec {
             .unwrap_or_else(|panic| Err(panicked(&product, panic.as_ref())))
             .map_err(|e| fault::from_below(&product, e))?;
         let schema = inner.schema();
+        let spelt = contract::Spelt::of(&schema);
         let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
         let stream = AssertUnwindSafe(inner).catch_unwind().map(move |item| {
             let batch = item.unwrap_or_else(|panic| Err(panicked(&product, panic.as_ref()))).map_err(|e| fault::from_below(&product, e))?;
+            spelt.check(&product, &batch)?;
             rows.add(batch.num_rows());
             Ok(batch)
         });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef};
 use chrono_tz::Tz;
 use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::config::ConfigOptions;
@@ -372,6 +372,7 @@ impl Drafted {
     /// The physical plan, every scan of which is counted and speaks of its product only.
     pub(crate) async fn plan(self) -> Result<Planned> {
         let Self { plan, state, governed, .. } = self;
+        let described = Arc::clone(plan.schema().inner());
         let (physical, constant) = match deep(|| one_row(&plan, &state)).map_err(fault_of)? {
             Some(OneRow { plan, constant }) => (plan, constant),
             None => {
@@ -382,10 +383,21 @@ impl Drafted {
         };
         let physical = governed.scope.instrument(physical).and_then(yielding).map_err(fault_of)?;
         let task = TaskContext::from(&state).with_runtime(Arc::clone(governed.scope.running()));
-        let schema = governed.names.call(&physical.schema());
+        let schema = governed.names.call(&as_described(&physical.schema(), &described));
         let constant = constant.and_then(|row| row.with_schema(Arc::clone(&schema)).ok());
         Ok(Planned { physical, schema, constant, task: Arc::new(task), notices: governed.notices, permits: governed.permits })
     }
+}
+
+/// The columns of a physical plan, each of the type that it was described as: the optimiser may lose what a field says of it.
+fn as_described(physical: &Schema, logical: &Schema) -> Schema {
+    let columns = physical.fields().iter().enumerate().map(|(at, field)| match logical.fields().get(at) {
+        Some(described) if described.metadata() != field.metadata() => {
+            Arc::new(field.as_ref().clone().with_metadata(described.metadata().clone()))
+        }
+        _ => Arc::clone(field),
+    });
+    Schema::new_with_metadata(columns.collect::<Vec<_>>(), physical.metadata().clone())
 }
 
 /// One row of values.

@@ -414,6 +414,16 @@ SELECT 'abc' LIKE ANY (ARRAY['x', NULL]), 'abc' LIKE ANY (ARRAY['x', NULL, 'a%']
 SELECT regexp_split_to_table('a, b,c', ',\s*')
 SELECT w, count(*) FROM claims.claims_enriched, regexp_split_to_table('x-y', '-') AS w GROUP BY w ORDER BY w
 SELECT upper(string_to_table) FROM string_to_table('a|b', '|')
+SELECT -2^2, 5 - -2^2, -(2^2), -2^2^3, - 2 * 3
+SELECT i FROM (VALUES (1, 'a', 'b'), (2, 'a', NULL), (3, NULL, 'b'), (4, NULL, NULL)) v(i, x, y) WHERE (x, y) = ('a', NULL) OR (x, y) <> ('a', 'b') ORDER BY i
+SELECT i, (x, y) < ('a', 'c'), (x, y) >= ('a', 'b'), (x, y) > (NULL, 'b'), (y, x) <= ('b', 'a') FROM (VALUES (1, 'a', 'b'), (2, 'a', NULL), (3, NULL, 'b'), (4, NULL, NULL)) v(i, x, y) ORDER BY i
+SELECT i, (x, y) IN (('a', 'b'), ('a', NULL)), (x, y) NOT IN (('a', 'c')), (x, y) IS NULL, (x, y) IS NOT NULL FROM (VALUES (1, 'a', 'b'), (2, 'a', NULL), (3, NULL, 'b'), (4, NULL, NULL)) v(i, x, y) ORDER BY i
+SELECT claim_id, kind FROM claims.claims_enriched WHERE (kind, claim_id) > ('fire', 500000100) ORDER BY kind, claim_id LIMIT 3
+SELECT count(*) FROM claims.claims_enriched c JOIN claims.claims_enriched d ON (c.claim_id, c.kind) = (d.claim_id, d.kind)
+SELECT (1, 2) = (1, 2, 3)
+SELECT '00112233-4455-6677-8899-AABBCCDDEEFF'::uuid = '{00112233445566778899aabbccddeeff}', 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'::text::uuid::text
+SELECT pg_typeof(1::oid::text), pg_typeof('{}'::json::text), pg_typeof(1::oid::bigint), pg_typeof('00112233-4455-6677-8899-aabbccddeeff'::uuid::text)
+SELECT kind::uuid FROM claims.claims_enriched
 SELECT lpad('abc', -1), rpad('äbc', n), lpad('abc', n, 'xy') FROM (VALUES (-1), (2), (6), (NULL)) v(n)
 SELECT generate_series(1, 3)
 SELECT generate_series(1 + 1, 2 * 2), pg_typeof(1)

@@ -489,9 +489,15 @@ spec:
 async fn a_column_is_a_uuid_or_json_where_its_contract_says_so_and_it_is_not_masked() {
     let csv = "key,more,other
 a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11,\"{\"\"a\"\": 1}\",b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11
-a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12,null,wrong
+a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12,null,b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12
 ";
-    let builder = shop().product(TYPED).file("shop/typed.csv", csv).domain("sales");
+    let broken = TYPED.replace("name: typed", "name: broken").replace("typed.csv", "broken.csv");
+    let builder = shop()
+        .product(TYPED)
+        .file("shop/typed.csv", csv)
+        .product(&broken)
+        .file("shop/broken.csv", csv.to_uppercase().replace("KEY,MORE,OTHER", "key,more,other"))
+        .domain("sales");
     let gateway = builder.user("carl", "sales", &[], &[]).user("cleo", "sales", &["shop-all"], &[]).start().await;
     let first = Uuid(b"\xa0\xee\xbc\x99\x9c\x0b\x4e\xf8\xbb\x6d\x6b\xb9\xbd\x38\x0a\x11".to_vec());
     for (user, other) in [("carl", "text"), ("cleo", "uuid")] {
@@ -507,10 +513,19 @@ a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a12,null,wrong
         assert_eq!(listed[..2], ["uuid", "json"], "{user}");
     }
     let cleo = gateway.pg("cleo").await;
-    // In binary there is nothing that could be sent for it, and the text is what is there.
-    let error = cleo.query("SELECT other FROM shop.typed", &[]).await.unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains("not one"), "{error:?}");
-    assert_eq!(cleo.text_rows("SELECT other FROM shop.typed ORDER BY 1 DESC LIMIT 1").await.unwrap(), [[Some("wrong".to_owned())]]);
+    let texts = "SELECT key::text, more::text, pg_typeof(key::text), key::text LIKE $1 FROM shop.typed WHERE key = 'A0EEBC999C0B4EF8BB6D6BB9BD380A11'";
+    let statement = cleo.prepare(texts).await.unwrap();
+    assert_eq!((statement.params(), statement.columns()[0].type_()), ([Type::TEXT].as_slice(), &Type::TEXT));
+    assert!(cleo.query_one(&statement, &[&"a0%"]).await.unwrap().get::<_, bool>(3));
+    for (sql, code) in [
+        ("SELECT 1 FROM shop.typed WHERE key = 'zz'", "22P02"),
+        ("SELECT more::uuid FROM shop.typed", "22P02"),
+        // What is not as its contract says is told: a filter would compare it with another text.
+        ("SELECT other FROM shop.broken", "58030"),
+        ("SELECT count(*) FROM shop.broken WHERE key <> 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "58030"),
+    ] {
+        assert_eq!(self::code(cleo.simple_query(sql)).await, code, "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::catalog::ColumnType;
 use crate::policy::fixtures::{bind, column, principal};
 use arrow::datatypes::{Field, TimeUnit};
 
@@ -17,6 +18,7 @@ fn columns() -> Vec<Column> {
         column("seen", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), None),
         column("photo", DataType::Binary, None),
         column("Mixed Case", DataType::Int32, None),
+        Column { data_type: ColumnType::parse("uuid").unwrap(), ..column("key", DataType::Utf8View, None) },
     ]
 }
 
@@ -46,6 +48,8 @@ fn values_take_exactly_the_type_of_their_column() {
         ("region NOT LIKE 'e%'", r#"region NOT LIKE Utf8View("e%")"#),
         (r#""Mixed Case" = 1 AND REGION = 'eu'"#, r#"Mixed Case = Int32(1) AND region = Utf8View("eu")"#),
         ("TRUE", "Boolean(true)"),
+        ("key <> 'A0EEBC999C0B4EF8BB6D6BB9BD380A11'", r#"key != Utf8View("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")"#),
+        ("key NOT IN ('{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}')", r#"key NOT IN ([Utf8View("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")])"#),
     ] {
         assert_eq!(compiled(expression).map(|e| e.to_string()), Ok(expected.to_owned()), "{expression}");
     }
@@ -56,6 +60,9 @@ fn values_take_exactly_the_type_of_their_column() {
 fn a20_a_policy_that_could_fail_or_be_steered_is_refused() {
     for expression in [
         "1/(age-5) > 0",
+        "key = 'a0eebc99'",
+        "key NOT LIKE 'A0%'",
+        "key <> region",
         "age + 1 > 2",
         "age / 2 = 1",
         "CAST(region AS INT) = 1",

@@ -41,16 +41,19 @@ impl Compiler<'_> {
             Node::Compare { left, operator, right } => self.compare(left, *operator, right)?,
             Node::In { operand, list, negated } => {
                 let data_type = self.comparable(operand)?;
-                let list = list.iter().map(|item| self.value(item, data_type)).collect::<Result<_, _>>()?;
+                let list = list.iter().map(|item| self.value_of(operand, item, data_type)).collect::<Result<_, _>>()?;
                 Expr::InList(InList::new(Box::new(self.column(operand)?), list, *negated))
             }
             Node::Between { operand, low, high, negated } => {
                 let data_type = self.comparable(operand)?;
-                let (low, high) = (Box::new(self.value(low, data_type)?), Box::new(self.value(high, data_type)?));
-                Expr::Between(Between::new(Box::new(self.column(operand)?), *negated, low, high))
+                let (low, high) = (self.value_of(operand, low, data_type)?, self.value_of(operand, high, data_type)?);
+                Expr::Between(Between::new(Box::new(self.column(operand)?), *negated, Box::new(low), Box::new(high)))
             }
             Node::Like { column, pattern, negated, any_case } => {
                 let data_type = self.type_of(column)?;
+                if self.is_uuid(column) {
+                    return Err(format!("LIKE takes text, and the column `{column}` is uuid"));
+                }
                 if !matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
                     return Err(format!("LIKE takes text, and the column `{column}` is {data_type}"));
                 }
@@ -65,20 +68,24 @@ impl Compiler<'_> {
         let (left, right) = match (left, right) {
             (Operand::Column(a), Operand::Column(b)) => {
                 let (type_a, type_b) = (self.comparable(left)?, self.comparable(right)?);
-                if type_a != type_b {
+                if type_a != type_b || self.is_uuid(a) != self.is_uuid(b) {
                     return Err(format!("`{a}` is {type_a} and `{b}` is {type_b}: they cannot be compared without a cast"));
                 }
                 (reference(a), reference(b))
             }
-            (Operand::Column(name), value) => (reference(name), self.value(value, self.comparable(left)?)?),
-            (value, Operand::Column(name)) => (self.value(value, self.comparable(right)?)?, reference(name)),
+            (Operand::Column(name), value) => (reference(name), self.value_of(left, value, self.comparable(left)?)?),
+            (value, Operand::Column(name)) => (self.value_of(right, value, self.comparable(right)?)?, reference(name)),
             (a, b) => (self.value(a, &DataType::Utf8)?, self.value(b, &DataType::Utf8)?),
         };
         Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
     }
 
     fn type_of(&self, name: &str) -> Result<&DataType, String> {
-        self.types.get(name).copied().ok_or_else(|| format!("there is no column `{name}`"))
+        self.types.get(name).map(|(data_type, _)| *data_type).ok_or_else(|| format!("there is no column `{name}`"))
+    }
+
+    fn is_uuid(&self, name: &str) -> bool {
+        self.types.get(name).is_some_and(|(_, is_uuid)| *is_uuid)
     }
 
     fn column(&self, operand: &Operand) -> Result<Expr, String> {
@@ -95,6 +102,22 @@ impl Compiler<'_> {
         };
         let data_type = self.type_of(name)?;
         if is_comparable(data_type) { Ok(data_type) } else { Err(format!("the column `{name}` is {data_type}, which cannot be compared")) }
+    }
+
+    /// A value for a column. A `uuid` is compared as a text, of which it has one spelling: the one in which scans let it through.
+    fn value_of(&self, column: &Operand, operand: &Operand, data_type: &DataType) -> Result<Expr, String> {
+        let value = self.value(operand, data_type)?;
+        let Operand::Column(name) = column else { return Ok(value) };
+        match &value {
+            Expr::Literal(known, _) if self.is_uuid(name) => match known.try_as_str().flatten() {
+                Some(text) => {
+                    let uuid = uuid::Uuid::try_parse(text).map_err(|_| format!("a value beside the column `{name}` is no uuid"))?;
+                    Ok(Expr::Literal(scalar(&uuid.to_string(), data_type)?, None))
+                }
+                None => Ok(value),
+            },
+            _ => Ok(value),
+        }
     }
 
     fn value(&self, operand: &Operand, data_type: &DataType) -> Result<Expr, String> {

@@ -22,7 +22,7 @@ const NAMED: &[(&str, &[&str], Option<&str>)] = &[
 ];
 
 /// Functions that give rows, and those that give the same as an array.
-const ROWS_OF: [(&str, &str); 2] = [("regexp_split_to_table", "regexp_split_to_array"), ("string_to_table", "string_to_array")];
+pub(super) const ROWS_OF: [(&str, &str); 2] = [("regexp_split_to_table", "regexp_split_to_array"), ("string_to_table", "string_to_array")];
 
 /// One of them in FROM.
 pub(super) fn rows_of(factor: &mut TableFactor) {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as EngineResult};
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
+
+use crate::system::PG_TYPE;
 
 /// What a function takes for a parameter, the first of these that it does.
 const TRIED: [DataType; 5] = [DataType::Utf8, DataType::Int32, DataType::Float64, DataType::Boolean, DataType::Date32];
@@ -65,10 +67,10 @@ impl Found {
                     case.when_then_expr.iter().for_each(|(when, _)| self.add(when, Some(DataType::Boolean)));
                 }
             }
-            // Rows are compared column by column.
-            Expr::BinaryExpr(BinaryExpr { left, right, .. }) => self.row(left, right, &type_of),
-            Expr::InList(InList { expr, list, .. }) => list.iter().for_each(|item| self.row(expr, item, &type_of)),
-            Expr::ScalarFunction(call) if call.args.iter().any(is_open) => self.call(call, &type_of),
+            Expr::ScalarFunction(call) if call.args.iter().any(is_open) => {
+                let field_of = |expr: &Expr| if is_open(expr) { None } else { expr.to_field(schema).ok().map(|(_, field)| field) };
+                self.call(call, &type_of, &field_of);
+            }
             Expr::WindowFunction(call) if matches!(call.fun.name(), "lag" | "lead" | "nth_value") => {
                 call.params.args.iter().skip(1).take(1).for_each(|count| self.add(count, Some(DataType::Int32)));
             }
@@ -76,23 +78,13 @@ impl Found {
         }
     }
 
-    fn row(&mut self, left: &Expr, right: &Expr, type_of: &dyn Fn(&Expr) -> Option<DataType>) {
-        if let (Expr::ScalarFunction(left), Expr::ScalarFunction(right)) = (left, right)
-            && [left, right].iter().all(|row| matches!(row.name(), "struct" | "row"))
-        {
-            for (left, right) in left.args.iter().zip(&right.args) {
-                self.add(left, type_of(right));
-                self.add(right, type_of(left));
-            }
-        }
-    }
-
-    fn call(&mut self, call: &ScalarFunction, type_of: &dyn Fn(&Expr) -> Option<DataType>) {
+    fn call(&mut self, call: &ScalarFunction, type_of: &dyn Fn(&Expr) -> Option<DataType>, field_of: &dyn Fn(&Expr) -> Option<FieldRef>) {
         match (call.name(), call.args.as_slice()) {
             // `x = ANY ($1)`
             ("array_has", [list, item]) => {
-                let item_type = type_of(item).map(|item| DataType::List(Arc::new(Field::new_list_field(item, true))));
-                self.add(list, item_type);
+                if let Some(item) = field_of(item) {
+                    self.put(list, list_of(&item));
+                }
                 let list_type = type_of(list);
                 self.add(
                     item,
@@ -114,6 +106,13 @@ impl Found {
             }
         }
     }
+}
+
+/// An array of them.
+fn list_of(item: &Field) -> FieldRef {
+    let list = Field::new_list("", Field::new_list_field(item.data_type().clone(), true), true);
+    let named = item.metadata().get(PG_TYPE).map(|name| (PG_TYPE.to_owned(), format!("_{name}")));
+    Arc::new(list.with_metadata(named.into_iter().collect()))
 }
 
 fn is_open(expr: &Expr) -> bool {

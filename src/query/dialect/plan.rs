@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, ExprSchemable, L
 use super::arithmetic::ANY_NUMERIC;
 use super::clock::{Clock, is_interval};
 use super::literal::{self, Kind, Moment};
-use super::{arithmetic, clock, integer, records, span, written};
+use super::{arithmetic, clock, integer, named, records, span, written};
 
 /// The plan with PostgreSQL's meanings, for a session in `zone`. Columns keep their names; their types may become PostgreSQL's.
 pub(in crate::query) fn interpret(plan: LogicalPlan, zone: Tz) -> EngineResult<LogicalPlan> {
@@ -29,7 +29,7 @@ pub(in crate::query) fn interpret(plan: LogicalPlan, zone: Tz) -> EngineResult<L
             Ok(changed.update_data(|expr| name.restore(expr)))
         })?;
         // Types below may have changed, too.
-        changed.map_data(|node| ordered(node).recompute_schema())
+        changed.map_data(|node| named::union(ordered(node).recompute_schema()?))
     })
     .map(|plan| plan.data)
 }
@@ -51,6 +51,9 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
     let type_of = |expr: &Expr| expr.get_type(schema).ok();
     Ok(match expr {
         Expr::Cast(Cast { expr: inner, field }) => {
+            if let Some(read) = named::to_uuid(&inner, &field, schema)? {
+                return Ok(Transformed::yes(read));
+            }
             let from = if matches!(*inner, Expr::Placeholder(_)) { None } else { type_of(&inner) };
             match (from, field.data_type()) {
                 // A number that the planner was told the type of, as one: some functions want to see it.
@@ -78,6 +81,8 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
             inner => Transformed::no(Expr::Negative(Box::new(inner))),
         },
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            let (left, right) = named::beside(*left, *right, schema)?;
+            let (left, right) = (Box::new(left), Box::new(right));
             let types = type_of(&left).zip(type_of(&right));
             match types {
                 Some((left_type, right_type)) => binary(*left, &left_type, op, *right, &right_type, clock)?,
@@ -100,17 +105,19 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
         Expr::Between(Between { expr, negated, low, high }) => {
             let value = type_of(&expr);
             let bound = |bound: Expr| {
-                let bound = spelt(bound, value.as_ref().and_then(kind_of), clock)?;
+                let bound = spelt(named::uuid(bound, &expr, schema)?, value.as_ref().and_then(kind_of), clock)?;
                 Ok::<_, DataFusionError>(match (type_of(&bound), &value) {
                     (Some(data_type), Some(value)) => clock.beside(bound, &data_type, value),
                     _ => bound,
                 })
             };
-            Transformed::yes(Expr::Between(Between::new(expr, negated, Box::new(bound(*low)?), Box::new(bound(*high)?))))
+            let (low, high) = (bound(*low)?, bound(*high)?);
+            Transformed::yes(Expr::Between(Between::new(expr, negated, Box::new(low), Box::new(high))))
         }
         Expr::InList(InList { expr, list, negated }) => {
             let kind = type_of(&expr).as_ref().and_then(kind_of);
-            let list = list.into_iter().map(|item| spelt(item, kind, clock)).collect::<EngineResult<Vec<_>>>()?;
+            let list =
+                list.into_iter().map(|item| spelt(named::uuid(item, &expr, schema)?, kind, clock)).collect::<EngineResult<Vec<_>>>()?;
             Transformed::yes(Expr::InList(InList { expr, list, negated }))
         }
         Expr::AggregateFunction(mut call) => {

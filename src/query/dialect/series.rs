@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
     visit_expressions,
 };
 
-use super::whole;
+use super::{calls, whole};
 
 use crate::system::{self, syntax};
 
@@ -54,7 +54,11 @@ pub(super) fn of_select(select: &mut Select) -> Option<bool> {
         SelectItem::QualifiedWildcard(..) => true,
         _ => false,
     };
-    if grouped || !select.projection.iter().all(alone) {
+    let beside = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => any(expr, gives_rows),
+        _ => false,
+    };
+    if grouped || !select.projection.iter().all(alone) || select.projection.iter().any(beside) {
         return None;
     }
     let mut calls = Vec::new();
@@ -141,6 +145,15 @@ fn find<'e>(expr: &'e mut Expr, calls: &mut Vec<&'e mut Expr>) {
         }
         _ => {}
     }
+}
+
+/// Whether it is another function that gives rows: those of a SELECT list go in step.
+fn gives_rows(expr: &Expr) -> bool {
+    let name = match expr {
+        Expr::Function(function) => syntax::catalog_name(&function.name),
+        _ => None,
+    };
+    name.is_some_and(|name| name == "unnest" || calls::ROWS_OF.iter().any(|(rows, _)| *rows == name))
 }
 
 fn is_series(expr: &Expr) -> bool {

@@ -14,6 +14,7 @@ use super::super::written::json;
 use super::calls;
 use super::literal::{self, Kind};
 use super::records;
+use super::rows;
 use super::series;
 use super::similar::SIMILAR;
 use super::whole;
@@ -26,6 +27,8 @@ const LONGEST_PERIODS: usize = 1_000;
 
 /// The longest `LIKE ANY`, as text: the expression once for each pattern.
 const LONGEST_LIKES: usize = 20_000;
+/// The most patterns of one.
+const MOST_LIKES: usize = 100;
 
 /// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
 pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
@@ -89,6 +92,7 @@ impl VisitorMut for Translation {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Fault> {
+        rows::signed(expr);
         whole::of_expr(expr);
         ControlFlow::Continue(())
     }
@@ -166,6 +170,9 @@ fn limit(query: &mut Query) {
 
 /// One expression, whose parts have been turned.
 fn turned(expr: &mut Expr) -> Result<Option<Expr>> {
+    if let Some(compared) = rows::turned(expr)? {
+        return Ok(Some(compared));
+    }
     Ok(match expr {
         Expr::SimilarTo { negated, expr, pattern, escape_char } => {
             let escape = escape_char.take().map(Expr::Value);
@@ -315,7 +322,13 @@ fn document(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
         let steps = steps.into_iter().map(step).collect::<Option<Vec<_>>>()?;
         Some(syntax::call(name, std::iter::once(left.clone()).chain(steps).collect()))
     };
-    let one = |name: &str| Some(syntax::call(name, vec![left.clone(), right.clone()]));
+    // Indexes are of the widest type; a parameter that nobody gave a type is a key.
+    let step = || match right {
+        Expr::Cast { expr, data_type, .. } if is_index(data_type) => syntax::cast((**expr).clone(), DataType::BigInt(None)),
+        right if syntax::is_placeholder(right) => syntax::cast(right.clone(), DataType::Text),
+        right => right.clone(),
+    };
+    let one = |name: &str| Some(syntax::call(name, vec![left.clone(), step()]));
     match op {
         BinaryOperator::Arrow => one("json_get_json"),
         BinaryOperator::LongArrow => one("json_as_text"),
@@ -324,6 +337,10 @@ fn document(left: &Expr, op: &BinaryOperator, right: &Expr) -> Option<Expr> {
         BinaryOperator::HashLongArrow => path("json_as_text"),
         _ => None,
     }
+}
+
+fn is_index(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Int(_) | DataType::Integer(_) | DataType::SmallInt(_) | DataType::Int2(_) | DataType::Int4(_))
 }
 
 /// `(a, b) OVERLAPS (c, d)`: half-open, each pair in either order.
@@ -365,9 +382,10 @@ fn like_any(like: &Expr) -> Result<Option<Expr>> {
             _ => return Ok(None),
         },
     };
-    // It is said once for each pattern: what is long itself would grow without end.
-    if expr.to_string().len().saturating_mul(patterns.len()) > LONGEST_LIKES {
-        return Err(Fault::new(ErrorKind::TooComplex, "LIKE ANY of an expression that is too long, or of too many patterns"));
+    // It is said once for each pattern: what is long itself would grow without end, and of too many the tree would be too deep.
+    if patterns.len() > MOST_LIKES || expr.to_string().len().saturating_mul(patterns.len()) > LONGEST_LIKES {
+        let fault = Fault::new(ErrorKind::TooComplex, "LIKE ANY of an expression that is too long, or of too many patterns");
+        return Err(fault.with_hint(format!("There may be {MOST_LIKES} of them.")));
     }
     let one = |one: Expr| {
         let mut like = like.clone();

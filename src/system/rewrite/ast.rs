@@ -58,7 +58,7 @@ pub(crate) fn string(expr: &Expr) -> Option<&str> {
 }
 
 /// Whether it is `$1`.
-pub(super) fn is_placeholder(expr: &Expr) -> bool {
+pub(crate) fn is_placeholder(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
