@@ -460,7 +460,7 @@ OTHERWISE = {
     "SELECT 'infinity'::timestamp": "no infinite dates (22007)",
     "SELECT regr_slope(y, x) FROM (VALUES (1::float8, 2::float8), (2, 4), (3, 7)) t(x, y)": "regr_* differ in their last digits",
     "SELECT trim_scale(1.50), array_dims(ARRAY[1])": "there is no trim_scale, and array_dims has the engine's form",
-    "SELECT generate_series(1, 2), generate_series(1, 3)": "of functions that give several rows there are generate_series and unnest; in a SELECT list stands one generate_series, over constants",
+    "SELECT generate_series(1, 2), generate_series(1, 3)": "of functions that give several rows there are generate_series, unnest, regexp_split_to_table and string_to_table; in a SELECT list stands one generate_series, over constants",
     "SELECT amount > ALL (SELECT 1) FROM claims.claims_enriched": "ALL and ANY of a sub-query stand in conditions only (0A000)",
 }
 

@@ -114,11 +114,15 @@ pub(crate) fn moment_value(text: &str, data_type: &ArrowType, zone: Tz) -> Resul
         .map_err(|_| Fault::new(ErrorKind::InvalidDatetime, format!("invalid input syntax for type {}: \"{text}\"", kind.name())))
 }
 
-/// A UUID in small letters with hyphens.
+/// A UUID in small letters with hyphens. PostgreSQL reads one in braces, too, and with a hyphen after any four digits, or none.
 pub(super) fn uuid(text: &str) -> Result<String> {
-    let read = uuid::Uuid::try_parse(text.trim());
+    let written = text.trim();
+    let written = written.strip_prefix('{').map_or(Some(written), |inner| inner.strip_suffix('}')).unwrap_or_default();
+    let groups = written.split('-').map(str::len).collect::<Vec<_>>();
+    let whole = groups.iter().all(|digits| *digits > 0 && digits % 4 == 0);
+    let read = uuid::Uuid::try_parse(&written.replace('-', "")).ok().filter(|_| whole);
     read.map(|uuid| uuid.to_string())
-        .map_err(|_| Fault::new(ErrorKind::InvalidText, format!("invalid input syntax for type uuid: \"{text}\"")))
+        .ok_or_else(|| Fault::new(ErrorKind::InvalidText, format!("invalid input syntax for type uuid: \"{text}\"")))
 }
 
 #[cfg(test)]
