@@ -305,7 +305,7 @@ impl Drafted {
                 .ok()
                 .filter(|number| (1..=u16::MAX.into()).contains(number))
                 .ok_or_else(|| Fault::new(ErrorKind::Syntax, format!("there is no parameter {name}")))?;
-            if let Some(field) = field.or_else(|| places.get(&name).cloned()) {
+            if let Some(field) = places.field(&name, field) {
                 fields.insert(number, field);
             }
             last = last.max(number);

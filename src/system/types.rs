@@ -237,10 +237,6 @@ impl TypePlanner for PgTypePlanner {
                 return Ok(Some(Arc::new(Field::new("", DataType::Timestamp(TimeUnit::Microsecond, None), true))));
             }
             SqlType::Custom(name, _) => return Ok(custom(name)),
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) => return exactly(DataType::Utf8View),
-            SqlType::SmallInt(_) | SqlType::Int2(_) => return exactly(DataType::Int16),
-            SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => return exactly(DataType::Int32),
-            SqlType::BigInt(_) | SqlType::Int8(_) => return exactly(DataType::Int64),
             SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 let element = self.plan_type_field(element)?;
                 return Ok(element.map(|element| {
@@ -254,11 +250,6 @@ impl TypePlanner for PgTypePlanner {
         };
         Ok(Some(Arc::new(field("", name, true))))
     }
-}
-
-/// A type, and nothing of what was cast: where the field has no name, a cast hands the metadata down, and an `oid` stays one.
-fn exactly(data_type: DataType) -> Result<Option<FieldRef>> {
-    Ok(Some(Arc::new(Field::new("exactly", data_type, true))))
 }
 
 /// The last part of a type's name, where the part before it is nothing or a catalog schema.

@@ -414,6 +414,9 @@ SELECT 'abc' LIKE ANY (ARRAY['x', NULL]), 'abc' LIKE ANY (ARRAY['x', NULL, 'a%']
 SELECT regexp_split_to_table('a, b,c', ',\s*')
 SELECT w, count(*) FROM claims.claims_enriched, regexp_split_to_table('x-y', '-') AS w GROUP BY w ORDER BY w
 SELECT upper(string_to_table) FROM string_to_table('a|b', '|')
+SELECT - -2^2, - - 2 ^ 2, -+2^2, 5 - - -2^2
+SELECT ROW(1, NULL::int) = ROW(1, NULL::int), ROW(NULL::int, NULL::int) IS NULL, ROW(1, 2) <> ROW(1, NULL::int), ROW(1, 2) < (1, 3), ROW(1, 2) IN (ROW(1, 2), (3, 4))
+SELECT DISTINCT relkind::text, relkind::text = 'r' FROM pg_class WHERE relkind = 'r'
 SELECT -2^2, 5 - -2^2, -(2^2), -2^2^3, - 2 * 3
 SELECT i FROM (VALUES (1, 'a', 'b'), (2, 'a', NULL), (3, NULL, 'b'), (4, NULL, NULL)) v(i, x, y) WHERE (x, y) = ('a', NULL) OR (x, y) <> ('a', 'b') ORDER BY i
 SELECT i, (x, y) < ('a', 'c'), (x, y) >= ('a', 'b'), (x, y) > (NULL, 'b'), (y, x) <= ('b', 'a') FROM (VALUES (1, 'a', 'b'), (2, 'a', NULL), (3, NULL, 'b'), (4, NULL, NULL)) v(i, x, y) ORDER BY i

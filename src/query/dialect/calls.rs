@@ -101,7 +101,7 @@ fn rounded(moment: Expr, digits: Option<&Expr>) -> Option<Expr> {
     Some(syntax::call("date_bin", vec![interval(step), binary(moment, BinaryOperator::Plus, interval(step / 2))]))
 }
 
-fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
+pub(super) fn expressions(args: &[FunctionArg]) -> Option<Vec<Expr>> {
     let expr = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
         _ => None,

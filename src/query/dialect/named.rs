@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result as EngineResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -13,7 +14,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Union, Volatility,
 };
 
-use super::super::functions::own::{columns, sent};
+use super::super::functions::own::{columns, no_such, sent};
 use super::literal;
 use crate::system::PG_TYPE;
 
@@ -26,12 +27,6 @@ fn is_uuid(expr: &Expr, schema: &DFSchema) -> bool {
     name_of(expr, schema).is_some_and(|name| name == "uuid")
 }
 
-/// A field that says by its name that its metadata is all there is: the engine hands a cast's metadata down otherwise. The types that SQL
-/// names are planned so, too (`system/types.rs`).
-fn exactly(data_type: &DataType) -> FieldRef {
-    Arc::new(Field::new("exactly", data_type.clone(), true))
-}
-
 /// A cast to `uuid`: what is not one fails here, and not where it is sent.
 pub(super) fn to_uuid(inner: &Expr, field: &Field, schema: &DFSchema) -> EngineResult<Option<Expr>> {
     let to_uuid = field.metadata().get(PG_TYPE).is_some_and(|name| name == "uuid");
@@ -42,6 +37,27 @@ pub(super) fn to_uuid(inner: &Expr, field: &Field, schema: &DFSchema) -> EngineR
         Expr::Placeholder(_) => None,
         inner => Some(Expr::ScalarFunction(ScalarFunction::new_udf(reader(), vec![inner.clone()]))),
     })
+}
+
+/// A cast from such a type to one that Arrow has: the engine hands a cast's metadata down.
+pub(super) fn unnamed(cast: Transformed<Expr>, schema: &DFSchema) -> Transformed<Expr> {
+    match &cast.data {
+        Expr::Cast(Cast { expr, field }) if field.metadata().is_empty() && name_of(expr, schema).is_some() => {
+            Transformed::yes(plain(cast.data))
+        }
+        _ => cast,
+    }
+}
+
+/// The same values, and nothing said of them.
+fn plain(expr: Expr) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(Plain::default())), vec![expr]))
+}
+
+/// The plan is turned again when its parameters are known: once is enough.
+pub(super) fn is_plain_twice(function: &ScalarFunction) -> bool {
+    let is_plain = |function: &ScalarFunction| function.name() == PLAIN;
+    is_plain(function) && matches!(function.args.as_slice(), [Expr::ScalarFunction(inner)] if is_plain(inner))
 }
 
 /// Both sides of a comparison.
@@ -75,8 +91,7 @@ pub(super) fn union(node: LogicalPlan) -> EngineResult<LogicalPlan> {
             if !differing.contains(&at) {
                 return column;
             }
-            let cast = Expr::Cast(Cast { expr: Box::new(column), field: exactly(field.data_type()) });
-            cast.alias_qualified(table.cloned(), field.name())
+            plain(column).alias_qualified(table.cloned(), field.name())
         });
         LogicalPlanBuilder::new_from_arc(Arc::clone(input)).project(exprs.collect::<Vec<_>>())?.build().map(Arc::new)
     };
@@ -118,5 +133,40 @@ impl ScalarUDFImpl for Reader {
             let read = texts.map(|text| text.map(literal::uuid).transpose().map_err(sent));
             Ok(Arc::new(read.collect::<EngineResult<StringArray>>()?))
         })
+    }
+}
+
+const PLAIN: &str = "plain";
+
+/// `plain(value)`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Plain(Signature);
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self(Signature::any(1, Volatility::Immutable))
+    }
+}
+
+impl ScalarUDFImpl for Plain {
+    fn name(&self) -> &'static str {
+        PLAIN
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.0
+    }
+
+    fn return_type(&self, types: &[DataType]) -> EngineResult<DataType> {
+        types.first().map_or_else(|| no_such(PLAIN, types), |data_type| Ok(data_type.clone()))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> EngineResult<FieldRef> {
+        let Some(value) = args.arg_fields.first() else { return no_such(PLAIN, &[]) };
+        Ok(Arc::new(Field::new(PLAIN, value.data_type().clone(), value.is_nullable())))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        args.args.into_iter().next().map_or_else(|| no_such(PLAIN, &[]), Ok)
     }
 }

@@ -1,12 +1,12 @@
 //! What type a parameter has that the client gave none: that of its place, as PostgreSQL finds it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result as EngineResult};
-use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like, ScalarFunction};
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
@@ -17,7 +17,7 @@ use crate::system::PG_TYPE;
 const TRIED: [DataType; 5] = [DataType::Utf8, DataType::Int32, DataType::Float64, DataType::Boolean, DataType::Date32];
 
 /// The types of the parameters that the planner leaves without one, by name (`$1`), each as a field that may name PostgreSQL's type.
-pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<HashMap<String, FieldRef>> {
+pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<Found> {
     let mut found = Found::default();
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::Limit(limit) = node {
@@ -31,13 +31,37 @@ pub(in crate::query) fn parameter_types(plan: &LogicalPlan) -> EngineResult<Hash
             })
         })
     })?;
-    Ok(found.0)
+    Ok(found)
 }
 
 #[derive(Default)]
-struct Found(HashMap<String, FieldRef>);
+pub(in crate::query) struct Found {
+    fields: HashMap<String, FieldRef>,
+    /// Those that stand beside a value of a type of Arrow's: beside `x::text`, the planner gives them the type of `x`.
+    plain: HashSet<String>,
+}
 
 impl Found {
+    /// The type of a parameter that the planner gave one, or none.
+    pub(in crate::query) fn field(&self, name: &str, planned: Option<FieldRef>) -> Option<FieldRef> {
+        match planned {
+            Some(field) if self.plain.contains(name) => Some(Arc::new(field.as_ref().clone().with_metadata(HashMap::new()))),
+            Some(field) => Some(field),
+            None => self.fields.get(name).cloned(),
+        }
+    }
+
+    fn beside(&mut self, left: &Expr, right: &Expr, schema: &DFSchema) {
+        for (one, other) in [(left, right), (right, left)] {
+            if let Expr::Placeholder(parameter) = one
+                && !matches!(other, Expr::Placeholder(_))
+                && other.to_field(schema).is_ok_and(|(_, field)| !field.metadata().contains_key(PG_TYPE))
+            {
+                self.plain.insert(parameter.id.clone());
+            }
+        }
+    }
+
     /// Where the expression is a parameter, it is of this type unless it has one.
     fn add(&mut self, expr: &Expr, data_type: Option<DataType>) {
         if let Some(data_type) = data_type {
@@ -49,7 +73,7 @@ impl Found {
         if let Expr::Placeholder(parameter) = expr
             && !field.data_type().is_null()
         {
-            self.0.entry(parameter.id.clone()).or_insert(field);
+            self.fields.entry(parameter.id.clone()).or_insert(field);
         }
     }
 
@@ -67,6 +91,10 @@ impl Found {
                     case.when_then_expr.iter().for_each(|(when, _)| self.add(when, Some(DataType::Boolean)));
                 }
             }
+            Expr::BinaryExpr(BinaryExpr { left, right, .. }) => self.beside(left, right, schema),
+            Expr::Like(Like { expr, pattern, .. }) | Expr::SimilarTo(Like { expr, pattern, .. }) => self.beside(expr, pattern, schema),
+            Expr::InList(InList { expr, list, .. }) => list.iter().for_each(|item| self.beside(expr, item, schema)),
+            Expr::Between(Between { expr, low, high, .. }) => [low, high].into_iter().for_each(|bound| self.beside(expr, bound, schema)),
             Expr::ScalarFunction(call) if call.args.iter().any(is_open) => {
                 let field_of = |expr: &Expr| if is_open(expr) { None } else { expr.to_field(schema).ok().map(|(_, field)| field) };
                 self.call(call, &type_of, &field_of);

@@ -55,7 +55,7 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
                 return Ok(Transformed::yes(read));
             }
             let from = if matches!(*inner, Expr::Placeholder(_)) { None } else { type_of(&inner) };
-            match (from, field.data_type()) {
+            let turned = match (from, field.data_type()) {
                 // A number that the planner was told the type of, as one: some functions want to see it.
                 (Some(DataType::Int64), DataType::Int32) if small(&inner).is_some() => {
                     Transformed::yes(Expr::Literal(ScalarValue::Int32(small(&inner)), None))
@@ -74,7 +74,8 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
                     None => Transformed::no(Expr::Cast(Cast { expr: inner, field })),
                 },
                 _ => Transformed::no(Expr::Cast(Cast { expr: inner, field })),
-            }
+            };
+            named::unnamed(turned, schema)
         }
         Expr::Negative(inner) => match *inner {
             Expr::Literal(ScalarValue::Int32(Some(number)), _) => Transformed::yes(lit(-number)),
@@ -130,6 +131,7 @@ fn one(expr: Expr, schema: &DFSchema, clock: Clock) -> EngineResult<Transformed<
             }
             Transformed::yes(Expr::WindowFunction(call))
         }
+        Expr::ScalarFunction(mut function) if named::is_plain_twice(&function) => Transformed::yes(function.args.remove(0)),
         Expr::ScalarFunction(function) => scalar(function, &type_of, clock),
         #[expect(deprecated, reason = "the planner still makes it of `t.*` in an argument")]
         Expr::Wildcard { qualifier: Some(table), .. } => Transformed::yes(records::record(&table, schema)),

@@ -1,12 +1,18 @@
 //! Rows that are compared, column by column, as PostgreSQL does (its manual, 9.24.5): the engine compares them whole, and takes NULL for a value.
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
+use std::ops::ControlFlow;
 
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator, Value, visit_expressions};
+
+use super::calls::expressions;
 use super::syntax::binary;
 use crate::error::{ErrorKind, Fault, Result};
+use crate::system::syntax;
 
 /// The longest comparison, as text: parts of it are said twice, and again where a row is in a row.
 const LONGEST: usize = 20_000;
+/// Functions that give another value each time.
+const VOLATILE: [&str; 5] = ["clock_timestamp", "gen_random_uuid", "random", "timeofday", "uuid"];
 /// The most rows in `IN` that are compared one by one.
 const MOST: usize = 200;
 
@@ -14,12 +20,12 @@ const MOST: usize = 200;
 pub(super) fn turned(expr: &Expr) -> Result<Option<Expr>> {
     let compared = match expr {
         Expr::BinaryOp { left, op, right } => match (row(left), row(right)) {
-            (Some(left), Some(right)) => compare(left, op, right)?,
+            (Some(left), Some(right)) => compare(&left, op, &right)?,
             _ => None,
         },
         Expr::InList { expr: left, list, negated } if list.len() <= MOST => {
             let (Some(left), Some(list)) = (row(left), list.iter().map(row).collect::<Option<Vec<_>>>()) else { return Ok(None) };
-            let each = list.into_iter().map(|right| compare(left, &BinaryOperator::Eq, right)).collect::<Result<Option<Vec<_>>>>()?;
+            let each = list.iter().map(|right| compare(&left, &BinaryOperator::Eq, right)).collect::<Result<Option<Vec<_>>>>()?;
             let any = each.and_then(|each| joined(each, &BinaryOperator::Or));
             if *negated { any.map(|any| Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) }) } else { any }
         }
@@ -37,20 +43,40 @@ pub(super) fn turned(expr: &Expr) -> Result<Option<Expr>> {
     }
 }
 
-fn row(expr: &Expr) -> Option<&[Expr]> {
-    match expr {
-        Expr::Tuple(parts) if !parts.is_empty() => Some(parts),
-        Expr::Nested(inner) => row(inner),
-        _ => None,
+/// `(a, b)` and `ROW (a, b)`. What is another value each time that it is said is left to the engine, which says it once.
+fn row(expr: &Expr) -> Option<Vec<Expr>> {
+    let parts = match expr {
+        Expr::Tuple(parts) => parts.clone(),
+        Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some("row") => match &function.args {
+            FunctionArguments::List(list) => expressions(&list.args)?,
+            _ => return None,
+        },
+        Expr::Nested(inner) => return row(inner),
+        _ => return None,
+    };
+    (!parts.is_empty() && !parts.iter().any(is_volatile)).then_some(parts)
+}
+
+/// Whether the expression is another value each time.
+pub(super) fn is_volatile(expr: &Expr) -> bool {
+    let volatile = |part: &Expr| match part {
+        Expr::Function(function) => syntax::catalog_name(&function.name).is_some_and(|name| VOLATILE.contains(&name.as_str())),
+        _ => false,
+    };
+    visit_expressions(expr, |part| if volatile(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).is_break()
+}
+
+/// All of them in one tree that is as shallow as can be.
+pub(super) fn joined(mut parts: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
+    let rest = parts.split_off(parts.len().div_ceil(2));
+    if rest.is_empty() {
+        return parts.pop();
     }
+    Some(binary(joined(parts, op)?, op.clone(), joined(rest, op)?))
 }
 
-fn each(row: &[Expr], test: impl Fn(Expr) -> Expr) -> Option<Expr> {
-    joined(row.iter().cloned().map(test).collect(), &BinaryOperator::And)
-}
-
-fn joined(parts: Vec<Expr>, op: &BinaryOperator) -> Option<Expr> {
-    parts.into_iter().reduce(|all, one| binary(all, op.clone(), one))
+fn each(row: Vec<Expr>, test: impl Fn(Expr) -> Expr) -> Option<Expr> {
+    joined(row.into_iter().map(test).collect(), &BinaryOperator::And)
 }
 
 fn compare(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Result<Option<Expr>> {
@@ -82,20 +108,24 @@ fn compare(left: &[Expr], op: &BinaryOperator, right: &[Expr]) -> Result<Option<
     Ok(decided)
 }
 
-/// `-x ^ y` is `(-x) ^ y`: the SQL parser binds the sign less than the power.
+/// `-x ^ y` is `(-x) ^ y`: the SQL parser binds signs less than the power.
 pub(super) fn signed(expr: &mut Expr) {
-    let Expr::UnaryOp { op: UnaryOperator::Minus, expr: inner } = expr else { return };
-    if !is_power(inner) {
+    let (mut signs, mut inner) = (Vec::new(), &*expr);
+    while let Expr::UnaryOp { op: op @ (UnaryOperator::Minus | UnaryOperator::Plus), expr } = inner {
+        signs.push(*op);
+        inner = expr;
+    }
+    if signs.is_empty() || !is_power(inner) {
         return;
     }
-    let mut power = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+    let mut power = inner.clone();
     let mut first = &mut power;
     while is_power(first) {
         let Expr::BinaryOp { left, .. } = first else { break };
         first = left.as_mut();
     }
     let base = std::mem::replace(first, Expr::value(Value::Null));
-    *first = Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(base) };
+    *first = signs.into_iter().rev().fold(base, |base, op| Expr::UnaryOp { op, expr: Box::new(base) });
     *expr = power;
 }
 

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Array, ArrayElemTypeDef, BinaryOperator, CastKind, CharacterLength, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName, OrderBy, OrderByKind,
-    Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableSampleKind, TableSampleMethod, TimezoneInfo, TypedString,
-    UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
+    Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier, Statement, TableFactor, TableSampleKind, TableSampleMethod,
+    TimezoneInfo, TypedString, UnaryOperator, Value, VisitMut, VisitorMut, WindowType, visit_expressions,
 };
 
 use super::super::written::json;
@@ -29,6 +29,8 @@ const LONGEST_PERIODS: usize = 1_000;
 const LONGEST_LIKES: usize = 20_000;
 /// The most patterns of one.
 const MOST_LIKES: usize = 100;
+/// The longest of them, as text.
+const LONGEST_PATTERN: usize = 1_000;
 
 /// Puts a statement into the planner's words, in place. Fails for a literal that is no value of its type.
 pub(in crate::query) fn translate(statement: &mut Statement) -> Result<()> {
@@ -48,6 +50,10 @@ impl VisitorMut for Translation {
     type Break = Fault;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Fault> {
+        if let Some(all) = counted_rows(&query.body) {
+            let fault = Fault::new(ErrorKind::Unsupported, format!("{all} ALL is not supported"));
+            return ControlFlow::Break(fault.with_hint(format!("{all} leaves each row once.")));
+        }
         limit(query);
         self.ordered_by = order(query);
         series::of_query(query);
@@ -146,6 +152,17 @@ fn order(query: &mut Query) -> HashSet<String> {
         }
     }
     names
+}
+
+/// `EXCEPT ALL` and `INTERSECT ALL`, by which equal rows are counted against each other: the engine does not count them.
+fn counted_rows(body: &SetExpr) -> Option<SetOperator> {
+    match body {
+        SetExpr::SetOperation { op: op @ (SetOperator::Except | SetOperator::Intersect), set_quantifier: SetQuantifier::All, .. } => {
+            Some(*op)
+        }
+        SetExpr::SetOperation { left, right, .. } => counted_rows(left).or_else(|| counted_rows(right)),
+        _ => None,
+    }
 }
 
 /// `TABLESAMPLE SYSTEM (100)` is every row.
@@ -382,10 +399,14 @@ fn like_any(like: &Expr) -> Result<Option<Expr>> {
             _ => return Ok(None),
         },
     };
-    // It is said once for each pattern: what is long itself would grow without end, and of too many the tree would be too deep.
-    if patterns.len() > MOST_LIKES || expr.to_string().len().saturating_mul(patterns.len()) > LONGEST_LIKES {
+    if rows::is_volatile(expr) {
+        return Ok(None);
+    }
+    // It is said once for each pattern: what is long itself, as one in another is, would grow without end.
+    let long = patterns.iter().any(|pattern| pattern.to_string().len() > LONGEST_PATTERN);
+    if long || patterns.len() > MOST_LIKES || expr.to_string().len().saturating_mul(patterns.len()) > LONGEST_LIKES {
         let fault = Fault::new(ErrorKind::TooComplex, "LIKE ANY of an expression that is too long, or of too many patterns");
-        return Err(fault.with_hint(format!("There may be {MOST_LIKES} of them.")));
+        return Err(fault.with_hint(format!("There may be {MOST_LIKES} patterns of {LONGEST_PATTERN} bytes.")));
     }
     let one = |one: Expr| {
         let mut like = like.clone();
@@ -394,11 +415,7 @@ fn like_any(like: &Expr) -> Result<Option<Expr>> {
         }
         like
     };
-    let either = patterns.into_iter().map(one).reduce(|all, one| Expr::BinaryOp {
-        left: Box::new(all),
-        op: BinaryOperator::Or,
-        right: Box::new(one),
-    });
+    let either = rows::joined(patterns.into_iter().map(one).collect(), &BinaryOperator::Or);
     Ok(Some(Expr::Nested(Box::new(either.unwrap_or_else(|| Expr::value(Value::Boolean(false)))))))
 }
 

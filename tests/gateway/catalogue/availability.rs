@@ -16,6 +16,12 @@ async fn g1_deep_and_long_statements_are_refused_and_the_gateway_lives() {
         format!("SELECT {}1", "- ".repeat(30_000)),
         format!("SELECT {}1", "NOT ".repeat(30_000)),
         format!("SELECT 1 -- {}", "x".repeat(2 << 20)),
+        // What is said of each of many is a tree of its own.
+        format!("SELECT 'x' LIKE ANY (ARRAY[{}])", list("'y'", 5_000, ",")),
+        (0..20)
+            .fold("'x'".to_owned(), |inner, _| format!("(upper('x') LIKE ANY (ARRAY[{inner}, {}]))::text", list("'y'", 99, ",")))
+            .replacen('(', "SELECT (", 1),
+        (0..20).fold("'x'".to_owned(), |inner, _| format!("({inner} LIKE ANY (ARRAY['y', 'z']))::text")).replacen('(', "SELECT (", 1),
     ] {
         let answer = told(&client, &sql).await;
         assert!(["54001", "54000", "42601"].contains(&answer.as_str()), "{}: {answer}", &sql[..40]);
