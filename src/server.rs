@@ -28,7 +28,7 @@ pub struct Door {
     /// Counters.
     pub metrics: Metrics,
     /// TLS, where it is set up.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<tls::Tls>,
     /// Cancelled when the gateway drains: accept nothing new, start no query, close idle connections.
     pub draining: CancellationToken,
     /// Cancelled when the grace period is over: end everything.

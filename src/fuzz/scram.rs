@@ -27,7 +27,7 @@ fn no_messages_make_the_login_panic_or_let_anybody_in() {
         for user in ["ann", "nobody"] {
             let startup = Startup { user: user.to_owned(), database: "mesh".to_owned(), ..Startup::default() };
             let mut frames = Frames::new(tokio::io::join(input, tokio::io::sink()));
-            match futures::executor::block_on(authenticate(&mut frames, &startup, &identity, 64 << 10)) {
+            match futures::executor::block_on(authenticate(&mut frames, &startup, &identity, Rules { binding: None, longest: 64 << 10 })) {
                 Err(Refusal::Silent) => {}
                 Err(Refusal::Fatal(fault)) => {
                     assert!(matches!(fault.kind(), ErrorKind::Protocol | ErrorKind::Login | ErrorKind::InvalidText), "{fault:?}");

@@ -82,7 +82,7 @@ fn routes(context: Context) -> Router {
 
 /// Serves until the gateway ends.
 pub async fn serve(listener: TcpListener, door: Door, watched: Watched) -> io::Result<()> {
-    let tls = door.tls.as_ref().map(|config| tokio_rustls::TlsAcceptor::from(tls::with_protocols(config, &[b"http/1.1"])));
+    let tls = door.tls.as_ref().map(|tls| tokio_rustls::TlsAcceptor::from(tls::with_protocols(&tls.config, &[b"http/1.1"])));
     let connections = Arc::new(Semaphore::new(door.limits.connections));
     let tasks = TaskTracker::new();
     let routes = routes(Context { door: door.clone(), watched });

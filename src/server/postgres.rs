@@ -118,7 +118,7 @@ async fn admit(
     registry: &Registry,
     place: &Place,
 ) -> Option<(Frames<Socket>, Startup, Login)> {
-    let terms = Terms { tls: door.tls.as_ref(), longest: door.limits.login_bytes };
+    let terms = Terms { tls: door.tls.as_ref().map(|tls| &tls.config), longest: door.limits.login_bytes };
     let mut opened = login::open(stream, peer, terms, registry).await.ok()?;
     let refusal = match opened.startup {
         Err(fault) => Refusal::Fatal(fault),
@@ -130,10 +130,15 @@ async fn admit(
             let fault = Fault::new(ErrorKind::LoginMalformed, "a token as the password requires TLS");
             Refusal::Fatal(fault.with_hint("Connect with sslmode=require."))
         }
-        Ok(startup) => match login::authenticate(&mut opened.frames, &startup, &door.identity, door.limits.login_bytes).await {
-            Ok(login) => return Some((opened.frames, startup, login)),
-            Err(refusal) => refusal,
-        },
+        Ok(startup) => {
+            let encrypted = matches!(opened.frames.get_mut(), Socket::Right(_));
+            let binding = door.tls.as_ref().filter(|_| encrypted).and_then(|tls| login::binding(&tls.certificates));
+            let rules = login::Rules { binding: binding.as_ref(), longest: door.limits.login_bytes };
+            match login::authenticate(&mut opened.frames, &startup, &door.identity, rules).await {
+                Ok(login) => return Some((opened.frames, startup, login)),
+                Err(refusal) => refusal,
+            }
+        }
     };
     if let Refusal::Fatal(fault) = refusal {
         match fault.kind() {

@@ -60,8 +60,17 @@ pub fn install_provider() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// TLS as doors have it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// How a connection is accepted.
+    pub config: Arc<ServerConfig>,
+    /// The certificates as PEM, the gateway's own first: a login can be bound to the channel by it.
+    pub certificates: Arc<[u8]>,
+}
+
 /// Reads the files. Nothing is negotiated beyond TLS itself: a door that needs ALPN asks with [`with_protocols`].
-pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
     install_provider();
     let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| match source {
@@ -82,7 +91,9 @@ pub fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
         }
     };
     let config = builder.with_single_cert(chain, key).map_err(|source| TlsError::Unusable { path: files.cert.clone(), source })?;
-    Ok(Arc::new(config))
+    let read = std::fs::read(&files.cert);
+    let certificates = read.map_err(|error| TlsError::File { path: files.cert.clone(), source: pem::Error::Io(error) })?;
+    Ok(Tls { config: Arc::new(config), certificates: certificates.into() })
 }
 
 /// The same configuration, which also agrees on one of these application protocols (ALPN).
@@ -121,7 +132,7 @@ mod tests {
             Self { folder }
         }
 
-        fn load(&self, cert: &str, key: &str, client_ca: Option<&str>) -> Result<Arc<ServerConfig>, String> {
+        fn load(&self, cert: &str, key: &str, client_ca: Option<&str>) -> Result<Tls, String> {
             let path = |name: &str| self.folder.path().join(name);
             let files = TlsFiles { cert: path(cert), key: path(key), client_ca: client_ca.map(path) };
             load(&files).map_err(|error| error.to_string())
@@ -132,8 +143,8 @@ mod tests {
     fn a_certificate_with_its_key_is_used() {
         let files = Files::new();
         let config = files.load("one.crt", "one.key", None).unwrap();
-        assert!(config.alpn_protocols.is_empty());
-        assert_eq!(with_protocols(&config, &[b"h2"]).alpn_protocols, [b"h2".to_vec()]);
+        assert!(config.config.alpn_protocols.is_empty());
+        assert_eq!(with_protocols(&config.config, &[b"h2"]).alpn_protocols, [b"h2".to_vec()]);
         assert!(files.load("one.crt", "one.key", Some("two.crt")).is_ok());
     }
 

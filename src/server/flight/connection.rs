@@ -25,6 +25,7 @@ use tonic::transport::server::Connected;
 
 use crate::metering::Protocol;
 use crate::server::Door;
+use crate::server::tls::with_protocols;
 use crate::telemetry::ConnectionGuard;
 
 /// Pause after a failed accept: it is likely to fail again at once (no file descriptors left).
@@ -43,11 +44,7 @@ impl Acceptor {
     /// Accepts connections until the door drains. TLS handshakes run side by side, so a slow one holds up nobody.
     pub(super) fn start(listener: TcpListener, door: &Door, cut: &CancellationToken) -> Self {
         let (sender, ready) = mpsc::channel(READY);
-        let tls = door.tls.as_ref().map(|config| {
-            let mut config = rustls::ServerConfig::clone(config);
-            config.alpn_protocols = vec![b"h2".to_vec()];
-            TlsAcceptor::from(Arc::new(config))
-        });
+        let tls = door.tls.as_ref().map(|tls| TlsAcceptor::from(with_protocols(&tls.config, &[b"h2"])));
         let accept = Accept {
             door: door.clone(),
             tls,

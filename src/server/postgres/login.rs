@@ -28,8 +28,11 @@ pub type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 /// The protocol that direct TLS must name.
 const ALPN: &[u8] = b"postgresql";
 
-/// The only mechanism.
+/// The mechanism of every connection.
 const MECHANISM: &str = "SCRAM-SHA-256";
+/// The same, bound to the TLS channel by the gateway's certificate (RFC 5929, `tls-server-end-point`): whoever stands between with another
+/// certificate cannot pass the proof on.
+const BOUND: &str = "SCRAM-SHA-256-PLUS";
 
 /// Why nobody is logged in.
 #[derive(Debug)]
@@ -170,8 +173,23 @@ pub struct Login {
     pub minor: i32,
 }
 
+/// How a login goes.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// What binds it to the channel, where there is one to be bound to.
+    pub binding: Option<&'a ScramServerAuth>,
+    /// Bytes of a message.
+    pub longest: usize,
+}
+
+/// What binds a login to a channel of these certificates. `None` where the certificate's signature names no digest to do it with (Ed25519).
+pub fn binding(certificates: &[u8]) -> Option<ScramServerAuth> {
+    let mut scram = ScramServerAuth::new();
+    scram.configure_certificate(certificates).is_ok().then_some(scram)
+}
+
 /// Authenticates, and checks the database. The client is not told yet that it is in.
-pub async fn authenticate<S>(frames: &mut Frames<S>, startup: &Startup, identity: &Identity, longest: usize) -> Result<Login, Refusal>
+pub async fn authenticate<S>(frames: &mut Frames<S>, startup: &Startup, identity: &Identity, rules: Rules<'_>) -> Result<Login, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -181,11 +199,12 @@ where
         reply::put(&mut out, &NegotiateProtocolVersion::new(startup::version(minor), startup.unknown.clone()));
     }
     let takes_token = identity.takes_token_from(&startup.user);
-    reply::put(&mut out, &if takes_token { Authentication::CleartextPassword } else { Authentication::SASL(vec![MECHANISM.to_owned()]) });
+    let mechanisms = || rules.binding.map(|_| BOUND).into_iter().chain([MECHANISM]).map(str::to_owned).collect();
+    reply::put(&mut out, &if takes_token { Authentication::CleartextPassword } else { Authentication::SASL(mechanisms()) });
     send(frames, &out).await?;
     let principal = match takes_token {
-        true => token(frames, &startup.user, identity, longest).await?,
-        false => scram(frames, &startup.user, identity, longest).await?,
+        true => token(frames, &startup.user, identity, rules.longest).await?,
+        false => scram(frames, &startup.user, identity, rules).await?,
     };
     if !matches!(startup.database.as_str(), "" | "mesh") {
         let fault = Fault::new(ErrorKind::UndefinedDatabase, format!("database \"{}\" does not exist", startup.database));
@@ -204,16 +223,21 @@ where
 }
 
 /// SCRAM-SHA-256. An unknown user goes through the same steps with a made-up verifier, and fails where a wrong password does.
-async fn scram<S>(frames: &mut Frames<S>, user: &str, identity: &Identity, longest: usize) -> Result<Arc<Principal>, Refusal>
+async fn scram<S>(frames: &mut Frames<S>, user: &str, identity: &Identity, rules: Rules<'_>) -> Result<Arc<Principal>, Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut first = Reader(password_message(frames, longest).await?);
-    if first.text()? != MECHANISM {
-        return Err(Fault::new(ErrorKind::Protocol, "client selected an invalid SASL authentication mechanism").into());
-    }
+    let mut first = Reader(password_message(frames, rules.longest).await?);
+    let bound = match first.text()?.as_str() {
+        MECHANISM => false,
+        BOUND if rules.binding.is_some() => true,
+        _ => return Err(Fault::new(ErrorKind::Protocol, "client selected an invalid SASL authentication mechanism").into()),
+    };
     let length = usize::try_from(first.i32()?).map_err(|_| malformed())?;
     let client_first = first.take(length)?;
+    if client_first.starts_with(b"p=") != bound {
+        return Err(malformed().into());
+    }
     let verifier = identity.scram_verifier(user);
     let secret = ScramSecret::Verifier {
         salt: verifier.salt,
@@ -221,12 +245,14 @@ where
         stored_key: verifier.stored_key.to_vec(),
         server_key: verifier.server_key.to_vec(),
     };
-    let exchange = ScramServerAuth::new().on_client_first_message_with_secret(&client_first, secret);
+    // One that says that it would have bound the login, had it been told how, was not told what was sent.
+    let scram = rules.binding.cloned().unwrap_or_default();
+    let exchange = scram.on_client_first_message_with_secret(&client_first, secret);
     let (server_first, exchange) = exchange.map_err(|_| malformed())?;
     let mut out = Vec::new();
     reply::put(&mut out, &Authentication::SASLContinue(server_first.into()));
     send(frames, &out).await?;
-    let client_final = password_message(frames, longest).await?;
+    let client_final = password_message(frames, rules.longest).await?;
     let proven = exchange.on_client_final_message(&client_final);
     let principal = identity.lookup(&PrincipalName::new(user));
     match (proven, principal) {

@@ -1,5 +1,6 @@
 //! Logins over real sockets and pipes: what gets in, and that all others learn nothing.
 
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use tokio::net::TcpListener;
 use tokio::net::TcpStream as Client;
 
@@ -7,6 +8,7 @@ use super::*;
 use crate::identity::ScramVerifier;
 
 const LONGEST: usize = 64 << 10;
+const UNBOUND: Rules<'static> = Rules { binding: None, longest: LONGEST };
 
 fn identity() -> Identity {
     let verifier = ScramVerifier::generate(&"correct horse".into()).unwrap();
@@ -34,7 +36,7 @@ fn initial(mechanism: &str, data: &[u8]) -> Vec<u8> {
 /// Tells the fault as the door does, so that tests see bytes.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(io: S, user: &str, identity: &Identity) -> Result<Login, String> {
     let mut frames = Frames::new(io);
-    match authenticate(&mut frames, &startup(user), identity, LONGEST).await {
+    match authenticate(&mut frames, &startup(user), identity, UNBOUND).await {
         Ok(login) => Ok(login),
         Err(Refusal::Fatal(fault)) => {
             refuse(&mut frames, &fault).await;
@@ -98,7 +100,7 @@ async fn log_in(user: &'static str, password: &str) -> Result<Login, String> {
             let mut frames = Frames::new(server);
             let packet = frames.startup(LONGEST).await.unwrap();
             let Ok(Packet::Startup(startup)) = startup::parse(packet) else { panic!("not a startup packet") };
-            match authenticate(&mut frames, &startup, &identity, LONGEST).await {
+            match authenticate(&mut frames, &startup, &identity, UNBOUND).await {
                 Ok(login) => Ok(login),
                 Err(Refusal::Fatal(fault)) => Err(fault.sqlstate().to_owned()),
                 Err(Refusal::Silent) => Err("silent".to_owned()),
@@ -115,6 +117,56 @@ async fn the_right_password_and_no_other_gets_in() {
     assert_eq!(log_in("ann", "wrong").await.unwrap_err(), "28P01");
     assert_eq!(log_in("ann", "").await.unwrap_err(), "28P01");
     assert_eq!(log_in("bob", "correct horse").await.unwrap_err(), "28P01");
+}
+
+/// Ann logs in with her password over a channel whose certificate she takes for `seen`, by `mechanism`.
+async fn bound(certificates: &[u8], mechanism: &str, channel: ChannelBinding) -> Result<Login, String> {
+    let identity = identity();
+    let binding = binding(certificates).unwrap();
+    let rules = Rules { binding: Some(&binding), longest: LONGEST };
+    let (mut client, server) = tokio::io::duplex(4096);
+    let serving = async {
+        let mut frames = Frames::new(server);
+        match authenticate(&mut frames, &startup("ann"), &identity, rules).await {
+            Ok(login) => Ok(login),
+            Err(Refusal::Fatal(fault)) => Err(fault.sqlstate().to_owned()),
+            Err(Refusal::Silent) => Err("silent".to_owned()),
+        }
+    };
+    let asking = async move {
+        let (_, offered) = read_message(&mut client).await;
+        assert_eq!(offered[4..], *b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0");
+        let mut scram = ScramSha256::new(b"correct horse", channel);
+        client.write_all(&initial(mechanism, scram.message())).await.unwrap();
+        let Ok(kind) = client.read_u8().await else { return };
+        let length = client.read_u32().await.unwrap() as usize;
+        let mut body = vec![0; length - 4];
+        client.read_exact(&mut body).await.unwrap();
+        if kind != b'R' || scram.update(&body[4..]).is_err() {
+            return;
+        }
+        client.write_all(&message(b'p', scram.message())).await.unwrap();
+        let _ = client.read_u8().await;
+    };
+    tokio::join!(serving, asking).0
+}
+
+#[tokio::test]
+async fn a_login_is_bound_to_the_certificate_of_its_channel() {
+    let pem = || rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap().cert;
+    let (ours, other) = (pem(), pem());
+    let digest = |cert: &rcgen::Certificate| ring::digest::digest(&ring::digest::SHA256, cert.der()).as_ref().to_vec();
+    let seen = |cert| ChannelBinding::tls_server_end_point(digest(cert));
+    let pem = ours.pem();
+    let login = bound(pem.as_bytes(), BOUND, seen(&ours)).await.unwrap();
+    assert_eq!(login.principal.name.as_str(), "ann");
+    // Whoever does not know how is let in, as by PostgreSQL.
+    assert!(bound(pem.as_bytes(), MECHANISM, ChannelBinding::unsupported()).await.is_ok());
+    // Somebody between; somebody who took the offer away; words that do not fit each other.
+    assert_eq!(bound(pem.as_bytes(), BOUND, seen(&other)).await.unwrap_err(), "28P01");
+    assert_eq!(bound(pem.as_bytes(), MECHANISM, ChannelBinding::unrequested()).await.unwrap_err(), "08P01");
+    assert_eq!(bound(pem.as_bytes(), MECHANISM, seen(&ours)).await.unwrap_err(), "08P01");
+    assert_eq!(bound(pem.as_bytes(), BOUND, ChannelBinding::unsupported()).await.unwrap_err(), "08P01");
 }
 
 #[tokio::test]
