@@ -24,7 +24,7 @@ use crate::access::Grant;
 use crate::catalog::{Domain, Mesh, Origin, PortRef};
 use crate::id::PolicyRevision;
 use crate::identity::Principal;
-use crate::values::types::PG_TYPE;
+use crate::values::types::{PG_TYPE, named};
 
 pub use cache::Decisions;
 pub use decision::decide;
@@ -150,8 +150,8 @@ impl Permit {
             let shown = mask.map_or_else(|| plain.clone(), |mask| mask.masked_type(&plain));
             let shown = Field::new(field.name(), shown, field.is_nullable() || mask.is_some_and(Mask::gives_null));
             // What the contract calls a text that is one no longer when it is masked.
-            match field.metadata().get(PG_TYPE).filter(|_| mask.is_none()) {
-                Some(name) => shown.with_metadata(HashMap::from([(PG_TYPE.to_owned(), name.clone())])),
+            match named(field).filter(|_| mask.is_none()) {
+                Some(name) => shown.with_metadata(HashMap::from([(PG_TYPE.to_owned(), name.to_owned())])),
                 None => shown,
             }
         };

@@ -8,7 +8,7 @@ mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::{Expr, Operator};
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::catalog::Column;
 use crate::identity::Principal;
-use crate::values::types::PG_TYPE;
+use crate::values::types::named;
 
 /// The type of a contract whose values are texts of one spelling.
 const UUID: &str = "uuid";
@@ -125,8 +125,7 @@ impl Filter {
 
     /// The expression for this principal over this schema. An error is a reason to deny.
     pub(super) fn compile(&self, schema: &Schema, principal: &Principal) -> Result<Expr, String> {
-        let is_uuid = |field: &Field| field.metadata().get(PG_TYPE).is_some_and(|name| name == UUID);
-        let types = schema.fields().iter().map(|field| (field.name().as_str(), (field.data_type(), is_uuid(field)))).collect();
+        let types = schema.fields().iter().map(|field| (field.name().as_str(), (field.data_type(), named(field) == Some(UUID)))).collect();
         let resolve = |binding: &Binding| match binding {
             Binding::Name => Ok(Some(principal.name.as_str().to_owned())),
             Binding::Domain => Ok(Some(principal.domain.as_str().to_owned())),

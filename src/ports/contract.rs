@@ -12,7 +12,7 @@ use crate::catalog::Column;
 use crate::error::Fault;
 use crate::id::ProductId;
 use crate::ports::fault;
-use crate::values::types::PG_TYPE;
+use crate::values::types::named;
 
 /// The contract's columns as a schema, for catalog listings.
 pub fn promised(columns: &[Column]) -> SchemaRef {
@@ -66,8 +66,7 @@ pub struct Spelt(Vec<usize>);
 impl Spelt {
     /// Those of a scan.
     pub fn of(schema: &Schema) -> Self {
-        let is_uuid = |field: &Field| field.metadata().get(PG_TYPE).is_some_and(|name| name == "uuid");
-        Self(schema.fields().iter().enumerate().filter(|(_, field)| is_uuid(field)).map(|(at, _)| at).collect())
+        Self(schema.fields().iter().enumerate().filter(|(_, field)| named(field) == Some("uuid")).map(|(at, _)| at).collect())
     }
 
     /// Whether each value is a UUID with hyphens and in small letters. It is not said which is not: its reader may not know of it.

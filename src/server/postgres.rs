@@ -132,8 +132,8 @@ async fn admit(
         }
         Ok(startup) => {
             let encrypted = matches!(opened.frames.get_mut(), Socket::Right(_));
-            let binding = door.tls.as_ref().filter(|_| encrypted).and_then(|tls| login::binding(&tls.certificates));
-            let rules = login::Rules { binding: binding.as_ref(), longest: door.limits.login_bytes };
+            let binding = door.tls.as_ref().filter(|_| encrypted).and_then(|tls| tls.binding.as_ref());
+            let rules = login::Rules { binding, longest: door.limits.login_bytes };
             match login::authenticate(&mut opened.frames, &startup, &door.identity, rules).await {
                 Ok(login) => return Some((opened.frames, startup, login)),
                 Err(refusal) => refusal,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pgwire::api::auth::sasl::scram::ScramServerAuth;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -65,8 +66,8 @@ pub fn install_provider() {
 pub struct Tls {
     /// How a connection is accepted.
     pub config: Arc<ServerConfig>,
-    /// The certificates as PEM, the gateway's own first: a login can be bound to the channel by it.
-    pub certificates: Arc<[u8]>,
+    /// What binds a login to a channel of its certificate. `None` where the certificate's signature names no digest to do it with (Ed25519).
+    pub binding: Option<ScramServerAuth>,
 }
 
 /// Reads the files. Nothing is negotiated beyond TLS itself: a door that needs ALPN asks with [`with_protocols`].
@@ -93,7 +94,9 @@ pub fn load(files: &TlsFiles) -> Result<Tls, TlsError> {
     let config = builder.with_single_cert(chain, key).map_err(|source| TlsError::Unusable { path: files.cert.clone(), source })?;
     let read = std::fs::read(&files.cert);
     let certificates = read.map_err(|error| TlsError::File { path: files.cert.clone(), source: pem::Error::Io(error) })?;
-    Ok(Tls { config: Arc::new(config), certificates: certificates.into() })
+    let mut binding = ScramServerAuth::new();
+    let binding = binding.configure_certificate(&certificates).is_ok().then_some(binding);
+    Ok(Tls { config: Arc::new(config), binding })
 }
 
 /// The same configuration, which also agrees on one of these application protocols (ALPN).

@@ -8,7 +8,8 @@ use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType as SqlType, ObjectName, ObjectNamePart, TimezoneInfo};
 
-use super::shape::{PG_TYPE, field};
+use super::shape::field;
+use crate::values::types::{list_of, named};
 
 /// A row of `pg_type`.
 #[derive(Debug)]
@@ -180,7 +181,7 @@ pub fn format_type(oid: u32, typmod: Option<i64>) -> String {
 
 /// The oid and modifier of a column's type, as `pg_attribute` and a row description tell them.
 pub fn type_of(field: &Field) -> (u32, i32) {
-    if let Some(oid) = field.metadata().get(PG_TYPE).and_then(|name| TYPE_OIDS.get(name.as_str())) {
+    if let Some(oid) = named(field).and_then(|name| TYPE_OIDS.get(name)) {
         return (*oid, -1);
     }
     match field.data_type() {
@@ -239,12 +240,7 @@ impl TypePlanner for PgTypePlanner {
             SqlType::Custom(name, _) => return Ok(custom(name)),
             SqlType::Array(ArrayElemTypeDef::SquareBracket(element, _)) => {
                 let element = self.plan_type_field(element)?;
-                return Ok(element.map(|element| {
-                    let item = Field::new_list_field(element.data_type().clone(), true);
-                    let list = Field::new("", DataType::List(Arc::new(item)), true);
-                    let named = element.metadata().get(PG_TYPE).map(|name| (PG_TYPE.to_owned(), format!("_{name}")));
-                    Arc::new(list.with_metadata(named.into_iter().collect()))
-                }));
+                return Ok(element.map(|element| Arc::new(list_of(&element))));
             }
             _ => return Ok(None),
         };

@@ -124,10 +124,24 @@ impl PgType {
 /// The metadata key with which a field names a type that Arrow cannot say: `oid`, `name`, `regproc`, `int2vector`, `uuid`.
 pub const PG_TYPE: &str = "pg_type";
 
+/// The type that a field names.
+pub fn named(field: &Field) -> Option<&str> {
+    field.metadata().get(PG_TYPE).map(String::as_str)
+}
+
+/// A list of such items, which names what it is a list of.
+pub fn list_of(item: &Field) -> Field {
+    let list = Field::new_list("", Field::new_list_field(item.data_type().clone(), true), true);
+    match named(item) {
+        Some(name) => list.with_metadata([(PG_TYPE.to_owned(), format!("_{name}"))].into()),
+        None => list,
+    }
+}
+
 /// The type of a result column.
 pub fn of_field(field: &Field) -> Result<PgType, Fault> {
-    if let Some(named) = field.metadata().get(PG_TYPE).and_then(|name| by_name(name)) {
-        return Ok(PgType::of(named));
+    if let Some(oid) = named(field).and_then(by_name) {
+        return Ok(PgType::of(oid));
     }
     match (field.metadata().get("ARROW:extension:name").map(String::as_str), field.data_type()) {
         (Some("arrow.uuid"), DataType::FixedSizeBinary(16)) => return Ok(PgType::of(oid::UUID)),
@@ -181,7 +195,7 @@ pub fn of_arrow(data_type: &DataType) -> Result<PgType, &DataType> {
 }
 
 fn of_field_or_arrow(item: &Field) -> Result<PgType, &DataType> {
-    match item.metadata().get(PG_TYPE).and_then(|name| by_name(name)) {
+    match named(item).and_then(by_name) {
         Some(oid) => Ok(PgType::of(oid)),
         None => of_arrow(item.data_type()),
     }

@@ -16,11 +16,11 @@ use datafusion::logical_expr::{
 
 use super::super::functions::own::{columns, no_such, sent};
 use super::literal;
-use crate::system::PG_TYPE;
+use crate::values::types::{self, PG_TYPE};
 
 /// The type's name, where the expression's field says one.
 fn name_of(expr: &Expr, schema: &DFSchema) -> Option<String> {
-    expr.to_field(schema).ok()?.1.metadata().get(PG_TYPE).cloned()
+    types::named(&expr.to_field(schema).ok()?.1).map(str::to_owned)
 }
 
 fn is_uuid(expr: &Expr, schema: &DFSchema) -> bool {
@@ -29,7 +29,7 @@ fn is_uuid(expr: &Expr, schema: &DFSchema) -> bool {
 
 /// A cast to `uuid`: what is not one fails here, and not where it is sent.
 pub(super) fn to_uuid(inner: &Expr, field: &Field, schema: &DFSchema) -> EngineResult<Option<Expr>> {
-    let to_uuid = field.metadata().get(PG_TYPE).is_some_and(|name| name == "uuid");
+    let to_uuid = types::named(field) == Some("uuid");
     if !to_uuid || is_uuid(inner, schema) || !inner.get_type(schema).is_ok_and(|data_type| data_type.is_string()) {
         return Ok(None);
     }
@@ -79,7 +79,7 @@ pub(super) fn uuid(expr: Expr, beside: &Expr, schema: &DFSchema) -> EngineResult
 /// Columns of a union are of such a type where all of its inputs say so.
 pub(super) fn union(node: LogicalPlan) -> EngineResult<LogicalPlan> {
     let LogicalPlan::Union(union) = &node else { return Ok(node) };
-    let name = |input: &LogicalPlan, at: usize| input.schema().fields().get(at).and_then(|field| field.metadata().get(PG_TYPE).cloned());
+    let name = |input: &LogicalPlan, at: usize| input.schema().fields().get(at).and_then(|field| types::named(field).map(str::to_owned));
     let differs = |at: &usize| union.inputs.iter().map(|input| name(input, *at)).collect::<HashSet<_>>().len() > 1;
     let differing: HashSet<usize> = (0..union.schema.fields().len()).filter(differs).collect();
     if differing.is_empty() {

@@ -11,7 +11,7 @@ use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan};
 
-use crate::system::PG_TYPE;
+use crate::values::types;
 
 /// What a function takes for a parameter, the first of these that it does.
 const TRIED: [DataType; 5] = [DataType::Utf8, DataType::Int32, DataType::Float64, DataType::Boolean, DataType::Date32];
@@ -55,7 +55,7 @@ impl Found {
         for (one, other) in [(left, right), (right, left)] {
             if let Expr::Placeholder(parameter) = one
                 && !matches!(other, Expr::Placeholder(_))
-                && other.to_field(schema).is_ok_and(|(_, field)| !field.metadata().contains_key(PG_TYPE))
+                && other.to_field(schema).is_ok_and(|(_, field)| types::named(&field).is_none())
             {
                 self.plain.insert(parameter.id.clone());
             }
@@ -111,7 +111,7 @@ impl Found {
             // `x = ANY ($1)`
             ("array_has", [list, item]) => {
                 if let Some(item) = field_of(item) {
-                    self.put(list, list_of(&item));
+                    self.put(list, Arc::new(types::list_of(&item)));
                 }
                 let list_type = type_of(list);
                 self.add(
@@ -134,13 +134,6 @@ impl Found {
             }
         }
     }
-}
-
-/// An array of them.
-fn list_of(item: &Field) -> FieldRef {
-    let list = Field::new_list("", Field::new_list_field(item.data_type().clone(), true), true);
-    let named = item.metadata().get(PG_TYPE).map(|name| (PG_TYPE.to_owned(), format!("_{name}")));
-    Arc::new(list.with_metadata(named.into_iter().collect()))
 }
 
 fn is_open(expr: &Expr) -> bool {

@@ -1,10 +1,9 @@
 //! Rows that are compared, column by column, as PostgreSQL does (its manual, 9.24.5): the engine compares them whole, and takes NULL for a value.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator, Value, visit_expressions};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, FunctionArguments, UnaryOperator, Value};
 
 use super::calls::expressions;
+use super::series;
 use super::syntax::binary;
 use crate::error::{ErrorKind, Fault, Result};
 use crate::system::syntax;
@@ -59,11 +58,7 @@ fn row(expr: &Expr) -> Option<Vec<Expr>> {
 
 /// Whether the expression is another value each time.
 pub(super) fn is_volatile(expr: &Expr) -> bool {
-    let volatile = |part: &Expr| match part {
-        Expr::Function(function) => syntax::catalog_name(&function.name).is_some_and(|name| VOLATILE.contains(&name.as_str())),
-        _ => false,
-    };
-    visit_expressions(expr, |part| if volatile(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).is_break()
+    series::any(expr, |part| syntax::called(part).is_some_and(|name| VOLATILE.contains(&name.as_str())))
 }
 
 /// All of them in one tree that is as shallow as can be.

@@ -149,18 +149,14 @@ fn find<'e>(expr: &'e mut Expr, calls: &mut Vec<&'e mut Expr>) {
 
 /// Whether it is another function that gives rows: those of a SELECT list go in step.
 fn gives_rows(expr: &Expr) -> bool {
-    let name = match expr {
-        Expr::Function(function) => syntax::catalog_name(&function.name),
-        _ => None,
-    };
-    name.is_some_and(|name| name == "unnest" || calls::ROWS_OF.iter().any(|(rows, _)| *rows == name))
+    syntax::called(expr).is_some_and(|name| name == "unnest" || calls::ROWS_OF.iter().any(|(rows, _)| *rows == name))
 }
 
 fn is_series(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(function) if syntax::catalog_name(&function.name).as_deref() == Some(TABLE_FUNCTION))
+    syntax::called(expr).as_deref() == Some(TABLE_FUNCTION)
 }
 
-fn any(expr: &Expr, is: impl Fn(&Expr) -> bool) -> bool {
+pub(super) fn any(expr: &Expr, is: impl Fn(&Expr) -> bool) -> bool {
     visit_expressions(expr, |part| if is(part) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }).is_break()
 }
 

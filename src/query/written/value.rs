@@ -15,6 +15,7 @@ use datafusion::common::{Result as EngineResult, not_impl_err};
 use super::super::functions::calendar::DAY;
 use super::json;
 use crate::values::time::{self, Interval};
+use crate::values::types;
 use crate::values::{FloatDigits, float4, float8};
 
 /// A column, ready to be written value by value.
@@ -53,7 +54,7 @@ fn written_as(data_type: &DataType) -> Option<DataType> {
 
 /// Whether a field says that its texts are JSON.
 pub(in crate::query) fn is_json(field: &Field) -> bool {
-    field.metadata().get(crate::system::PG_TYPE).is_some_and(|name| matches!(name.as_str(), "json" | "jsonb"))
+    matches!(types::named(field), Some("json" | "jsonb"))
 }
 
 impl Values {

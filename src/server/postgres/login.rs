@@ -182,12 +182,6 @@ pub struct Rules<'a> {
     pub longest: usize,
 }
 
-/// What binds a login to a channel of these certificates. `None` where the certificate's signature names no digest to do it with (Ed25519).
-pub fn binding(certificates: &[u8]) -> Option<ScramServerAuth> {
-    let mut scram = ScramServerAuth::new();
-    scram.configure_certificate(certificates).is_ok().then_some(scram)
-}
-
 /// Authenticates, and checks the database. The client is not told yet that it is in.
 pub async fn authenticate<S>(frames: &mut Frames<S>, startup: &Startup, identity: &Identity, rules: Rules<'_>) -> Result<Login, Refusal>
 where

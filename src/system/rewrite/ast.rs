@@ -39,7 +39,7 @@ pub(super) fn column(expr: &Expr) -> Option<String> {
 }
 
 /// The function's name, where the expression is a call.
-pub(super) fn called(expr: &Expr) -> Option<String> {
+pub(crate) fn called(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Function(function) => catalog_name(&function.name),
         _ => None,

@@ -122,7 +122,8 @@ async fn the_right_password_and_no_other_gets_in() {
 /// Ann logs in with her password over a channel whose certificate she takes for `seen`, by `mechanism`.
 async fn bound(certificates: &[u8], mechanism: &str, channel: ChannelBinding) -> Result<Login, String> {
     let identity = identity();
-    let binding = binding(certificates).unwrap();
+    let mut binding = ScramServerAuth::new();
+    binding.configure_certificate(certificates).unwrap();
     let rules = Rules { binding: Some(&binding), longest: LONGEST };
     let (mut client, server) = tokio::io::duplex(4096);
     let serving = async {
